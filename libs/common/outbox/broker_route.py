@@ -1,0 +1,236 @@
+"""The producer's way over RabbitMQ: what it hands over, when it stops trusting the broker, and how it comes back."""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Protocol
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from libs.common.bus.packing import MAX_PACK_BYTES, MAX_PACK_MESSAGES, Packet, encode
+from libs.common.clock import Clock
+from libs.common.contracts.envelope import Message
+from libs.common.contracts.topology import Lane, queue_name, work_key
+from libs.common.db import connection, is_away
+from libs.common.errors import BrokerAway
+from libs.common.ids import id_floor
+from libs.common.outbox import metrics, put_store
+from libs.common.outbox.circuit import Circuit, State
+from libs.common.outbox.depths import Depths
+from libs.common.outbox.faults import FaultPoints
+
+_log = structlog.get_logger(__name__)
+
+Target = tuple[str, Lane]  # destination and lane: one queue
+
+_LEASE_SLACK = timedelta(seconds=10)  # how much older than its lease a leased row's id may be
+
+
+class Publisher(Protocol):
+    """What the broker route needs of RabbitMQ; `libs.common.bus.publisher.BrokerPublisher` is the real one."""
+
+    async def publish(self, routing_key: str, packet: Packet) -> None:
+        """Returns once the broker confirmed; raises `BrokerAway` within its deadline otherwise."""
+
+    async def probe(self) -> None:
+        """Proves that a message goes in and comes out; raises `BrokerAway` otherwise."""
+
+    async def depth(self, queue: str) -> int:
+        """Messages ready in a queue."""
+
+    def abort(self) -> None:
+        """Drops the connection without waiting for the peer."""
+
+
+class BrokerRoute:
+    """Publishes one source's rows and frees their leases when the broker cannot be trusted."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        publisher: Publisher,
+        *,
+        source: str,
+        holder: str,
+        clock: Clock,
+        lease_seconds: float,
+        high_water: int,
+        freed: Callable[[str, Lane, UUID], None],
+        timeout: float = 3.0,
+        probe_seconds: float = 0.5,
+        faults: FaultPoints | None = None,
+    ) -> None:
+        self.circuit = Circuit(clock)
+        self.depths = Depths(high_water)
+        self.holder = holder
+        self._pool, self._publisher, self._clock = pool, publisher, clock
+        self._source, self._lease, self._timeout = source, lease_seconds, timeout
+        self._freed = freed
+        self._probe_seconds = probe_seconds
+        self._faults = faults or FaultPoints()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._queues: dict[Target, deque[Message]] = {}
+        self._work: dict[Target, asyncio.Event] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._to_free = asyncio.Event()
+        self._used: set[Target] = set()
+
+    def admits(self, destinations: Sequence[str], lane: Lane) -> bool:
+        """Whether a new row should be leased to RabbitMQ: circuit, queue depth, and what waits here, say yes."""
+        shallow = all(
+            self.depths.shallow(queue_name(name, lane), waiting=len(self._queues.get((name, lane), ())))
+            for name in destinations
+        )
+        return shallow and self.circuit.admits()
+
+    def hand_over(self, destination: str, lane: Lane, messages: Sequence[Message]) -> None:
+        """Takes committed, leased messages for publishing; returns at once."""
+        target = (destination, lane)
+        self._used.add(target)
+        self._idle.clear()
+        if self.circuit.state is State.OPEN or self._tasks is None:  # opened between the insert and now
+            self._to_free.set()
+            return
+        if target not in self._queues:
+            self._queues[target] = deque()
+            self._work[target] = asyncio.Event()
+            self._tasks.create_task(self._publish_for_ever(target))
+        self._queues[target].extend(messages)
+        self._work[target].set()
+
+    def lost(self, reason: str) -> None:
+        """The broker cannot be trusted any more: new rows bypass it, and what it holds is freed."""
+        for queue in self._queues.values():
+            queue.clear()
+        self._to_free.set()
+        if not self.circuit.failed(reason):
+            return
+        metrics.CIRCUIT_OPENED.labels(self._source, reason).inc()
+        self._show()
+        self._publisher.abort()
+        _log.warning("RabbitMQ cannot be trusted; work takes the Postgres route.", service=self._source, reason=reason)
+
+    async def run(self) -> None:
+        """Publishes, probes and frees until cancelled. At the end, what was not confirmed is freed."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                tasks.create_task(self._probe_for_ever())
+                tasks.create_task(self._free_for_ever())
+        finally:
+            self._tasks = None
+            self._publisher.abort()
+
+    async def drained(self) -> None:
+        """Returns once everything handed over was published or freed; the caller sets the deadline."""
+        await self._idle.wait()
+
+    # publishing
+
+    async def _publish_for_ever(self, target: Target) -> None:
+        queue, work = self._queues[target], self._work[target]
+        while True:
+            await work.wait()
+            work.clear()
+            while queue:
+                await self._publish(target, _pack(queue))
+            self._settle()
+
+    async def _publish(self, target: Target, pack: Sequence[Message]) -> None:
+        started = self._clock.monotonic()
+        await self._faults.reach("committed, not published")
+        try:
+            await self._publisher.publish(work_key(*target), encode(pack))
+        except BrokerAway as error:
+            cause = str(getattr(error, "cause", "connection"))
+            metrics.PUBLISH_FAILURES.labels(self._source, cause).inc(len(pack))
+            self.lost(cause)
+            return
+        await self._faults.reach("confirmed, not noted")
+        metrics.PUBLISH_SECONDS.labels(self._source).observe(self._clock.monotonic() - started)
+        metrics.PACK.labels(self._source).observe(len(pack))
+        metrics.PUBLISHED.labels(self._source).inc(len(pack))
+        self.depths.published(queue_name(*target), len(pack))
+
+    def _settle(self) -> None:
+        if not any(self._queues.values()) and not self._to_free.is_set():
+            self._idle.set()
+
+    # freeing
+
+    async def _free_for_ever(self) -> None:
+        while True:
+            await self._to_free.wait()
+            self._to_free.clear()
+            if not await self._free_all():
+                self._to_free.set()
+                await self._clock.sleep(0.2)  # Postgres is away; the leases end by themselves if it stays so
+                continue
+            self._settle()
+
+    async def _free_all(self) -> bool:
+        """Frees what this producer leased to RabbitMQ; False if Postgres was away."""
+        since = id_floor(self._clock.now() - timedelta(seconds=self._lease) - _LEASE_SLACK)
+        try:
+            async with connection(self._pool, self._timeout) as conn:
+                for destination, lane in list(self._used):
+                    ids = await put_store.free(conn, self._source, self.holder, destination, lane, since)
+                    metrics.RECLAIMED.labels(self._source).inc(len(ids))
+                    if ids:
+                        self._freed(destination, lane, min(ids))
+        except Exception as error:
+            if not is_away(error):
+                raise
+            return False
+        return True
+
+    # probing
+
+    async def _probe_for_ever(self) -> None:
+        while True:
+            try:
+                await self._publisher.probe()
+                await self._look_at_depths()
+            except BrokerAway as error:
+                self._probe_failed(str(getattr(error, "cause", "connection")))
+            else:
+                self._probed()
+            self._show()
+            await self._clock.sleep(self._probe_seconds * (1 + random.random() / 2))  # spread over the producers
+
+    def _probe_failed(self, reason: str) -> None:
+        if self.circuit.state is State.OPEN:
+            self.circuit.failed(reason)  # the good probes before it do not count
+        else:
+            self.lost(reason)
+
+    def _probed(self) -> None:
+        before = self.circuit.state
+        self.circuit.probed()
+        if before is State.OPEN and self.circuit.state is not State.OPEN:
+            _log.info("RabbitMQ is trusted again.", service=self._source, circuit=self.circuit.state.value)
+
+    async def _look_at_depths(self) -> None:
+        for name in self.depths.names():
+            ready = await self._publisher.depth(name)
+            self.depths.seen(name, ready)
+            metrics.QUEUE_DEPTH.labels(self._source, name).set(ready)
+
+    def _show(self) -> None:
+        metrics.CIRCUIT_OPEN.labels(self._source).set(self.circuit.state is State.OPEN)
+        metrics.BROKER_SHARE.labels(self._source).set(self.circuit.share())
+
+
+def _pack(queue: deque[Message]) -> list[Message]:
+    """Takes what fits into one AMQP message; a body above the limit goes alone."""
+    pack = [queue.popleft()]
+    total = len(pack[0].body)
+    while queue and len(pack) < MAX_PACK_MESSAGES and total + len(queue[0].body) <= MAX_PACK_BYTES:
+        total += len(queue[0].body)
+        pack.append(queue.popleft())
+    return pack

@@ -1,0 +1,142 @@
+"""SQL that accepts messages."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import orjson
+
+from libs.common.contracts.envelope import Draft
+from libs.common.contracts.topology import Lane
+from libs.common.db import Connection
+from libs.common.outbox.names import bind
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A draft with its id, where it goes, and whether RabbitMQ is to bring it there."""
+
+    id: UUID
+    draft: Draft
+    lane: Lane
+    destinations: tuple[str, ...]
+    leased: bool
+    time: datetime
+
+
+# Rows are inserted in the order of their keys, so that two batches with the same two webhooks wait for each other
+# once instead of deadlocking. A row that lost the race for its key gets no outbox row: it is not in `stored`.
+PUT = """
+WITH input AS (
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::text[],
+                         $8::text[], $9::text[], $10::text[], $11::jsonb[], $12::bytea[])
+        AS i(id, type, shop, key, time, subject, dataschema, content_type, traceparent, correlation_id, headers, body)
+), stored AS (
+    INSERT INTO SOURCE.messages
+        (id, type, shop, key, time, subject, dataschema, content_type, traceparent, correlation_id, headers, body)
+    SELECT id, type, shop, key, time, subject, dataschema, content_type, traceparent, correlation_id, headers, body
+    FROM input ORDER BY key, shop
+    ON CONFLICT (key, shop) WHERE key IS NOT NULL DO NOTHING
+    RETURNING id
+), ready AS (
+    INSERT INTO SOURCE.outbox (destination, lane, id, holder, leased_until)
+    SELECT r.destination, r.lane, r.id,
+           CASE WHEN r.leased THEN $17::text END, CASE WHEN r.leased THEN now() + $18::interval END
+    FROM unnest($13::uuid[], $14::text[], $15::text[], $16::bool[]) AS r(id, destination, lane, leased)
+    JOIN stored USING (id)
+)
+SELECT id FROM stored
+"""
+
+
+async def put(
+    conn: Connection, source: str, batch: Sequence[Outgoing], *, holder: str, lease_seconds: float
+) -> set[UUID]:
+    """Stores the messages and the rows that are ready now; returns the ids that were not duplicates."""
+    columns = [
+        (
+            out.id, out.draft.type, out.draft.shop, out.draft.key, out.time, out.draft.subject, out.draft.dataschema,
+            out.draft.content_type, out.draft.traceparent, out.draft.correlation_id,
+            None if out.draft.headers is None else orjson.dumps(dict(out.draft.headers)).decode(), out.draft.body,
+        )
+        for out in batch
+    ]  # fmt: skip
+    rows = [
+        (out.id, name, out.lane.value, out.leased) for out in batch if not out.draft.delay for name in out.destinations
+    ]
+    stored = await conn.fetch(
+        bind(PUT, source=source),
+        *map(list, zip(*columns, strict=True)),
+        *(map(list, zip(*rows, strict=True)) if rows else ([], [], [], [])),
+        holder,
+        timedelta(seconds=lease_seconds),
+    )
+    return {row["id"] for row in stored}
+
+
+DELAY = """
+INSERT INTO CONSUMER.scheduled (source, message_id, lane, due_at, reason) VALUES ($1, $2, $3, now() + $4, 'delay')
+"""
+
+
+async def delay(conn: Connection, source: str, out: Outgoing) -> None:
+    """Puts a message that was stored just now where it waits for its time, for each of its destinations."""
+    for consumer in out.destinations:
+        await conn.execute(
+            bind(DELAY, consumer=consumer), source, out.id, out.lane.value, timedelta(seconds=out.draft.delay)
+        )
+
+
+KNOWN = """
+SELECT m.key, m.shop, m.id FROM unnest($1::text[], $2::text[]) AS i(key, shop)
+CROSS JOIN LATERAL (SELECT key, shop, id FROM SOURCE.messages WHERE key = i.key AND shop = i.shop OFFSET 0) AS m
+"""
+
+
+async def known(conn: Connection, source: str, drafts: Sequence[Draft]) -> dict[tuple[str, str], UUID]:
+    """The ids under which drafts with these keys were accepted, by (key, shop)."""
+    rows = await conn.fetch(
+        bind(KNOWN, source=source), [draft.key for draft in drafts], [draft.shop for draft in drafts]
+    )
+    return {(row["key"], row["shop"]): row["id"] for row in rows}
+
+
+COUNT_DUPLICATES = """
+INSERT INTO SOURCE.duplicates AS d (counter, total) VALUES ($1, $2)
+ON CONFLICT (counter) DO UPDATE SET total = d.total + excluded.total
+"""
+
+
+async def count_duplicates(conn: Connection, source: str, counter: str, number: int) -> None:
+    """Adds to the duplicates this producer has seen; they leave no other trace."""
+    await conn.execute(bind(COUNT_DUPLICATES, source=source), counter, number)
+
+
+# Rows that a consumer is deleting right now are locked by it and need no freeing.
+FREE = """
+UPDATE SOURCE.outbox AS o SET holder = NULL, leased_until = NULL
+FROM (
+    SELECT destination, lane, id FROM SOURCE.outbox
+    WHERE destination = $2 AND lane = $3 AND id >= $4 AND holder = $1
+    FOR UPDATE SKIP LOCKED
+) AS mine
+WHERE o.destination = mine.destination AND o.lane = mine.lane AND o.id = mine.id
+RETURNING o.id
+"""
+
+
+async def free(
+    conn: Connection, source: str, holder: str, destination: str, lane: Lane, since: UUID
+) -> list[UUID]:
+    """Ends the leases that this producer gave to RabbitMQ since the id `since`; returns what became claimable."""
+    rows = await conn.fetch(bind(FREE, source=source), holder, destination, lane.value, since)
+    return [row["id"] for row in rows]
+
+
+NOTIFY = "SELECT pg_notify(channel, payload) FROM unnest($1::text[], $2::text[]) AS n(channel, payload)"
+
+
+async def notify(conn: Connection, wakes: Sequence[tuple[str, str]]) -> None:
+    """Sends wake-ups as (channel, payload)."""
+    await conn.execute(NOTIFY, [channel for channel, _ in wakes], [payload for _, payload in wakes])
