@@ -1,0 +1,76 @@
+"""Where a consumer looks for work in Postgres: which lanes have some, from which id on, and when to look again. No I/O.
+
+Claims start where the last one ended, so that rows already deleted but not yet vacuumed are not walked again and
+again. What becomes claimable behind that hint (a lease that ended, a replay) is named by its wake-up, or found by
+the sweep from the start. The sweep's own cost is kept below a twentieth of the time.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from libs.common.clock import Clock
+from libs.common.contracts.topology import Lane
+from libs.common.outbox.claim_store import FIRST_ID
+from libs.common.outbox.wakes import Wake
+
+SWEEP_SECONDS = 3.0
+CUT_OFF_SWEEP_SECONDS = 0.5  # while RabbitMQ cannot reach us, Postgres is the only way
+SWEEP_COST = 20
+
+
+@dataclass(slots=True)
+class Spot:
+    """One source's lane."""
+
+    source: str
+    lane: Lane
+    hint: UUID = FIRST_ID  # claims look above it
+    pending: bool = True  # there may be more
+
+
+class Claims:
+    """The state of looking; the intake does the looking."""
+
+    def __init__(self, sources: Sequence[str], clock: Clock) -> None:
+        self._clock = clock
+        self.spots = [Spot(source, lane) for lane in Lane for source in sources]
+        self._next_sweep = clock.monotonic()
+        self.cut_off = False
+
+    def woken(self, wake: Wake) -> None:
+        """Work is ready from an id on."""
+        for spot in self.spots:
+            if (spot.source, spot.lane) == (wake.source, wake.lane):
+                spot.pending = True
+                spot.hint = min(spot.hint, _before(wake.first))
+
+    def all_pending(self) -> None:
+        """Wake-ups may have been missed: look everywhere, from the start."""
+        self._next_sweep = self._clock.monotonic()
+
+    def sweep_due(self) -> bool:
+        return self._clock.monotonic() >= self._next_sweep
+
+    def start_sweep(self) -> None:
+        for spot in self.spots:
+            spot.hint, spot.pending = FIRST_ID, True
+
+    def swept(self, seconds: float) -> None:
+        """A sweep took so long; the next one waits accordingly."""
+        pause = CUT_OFF_SWEEP_SECONDS if self.cut_off else SWEEP_SECONDS
+        self._next_sweep = self._clock.monotonic() + max(pause, seconds * SWEEP_COST)
+
+    def found(self, spot: Spot, ids: Iterable[UUID], *, full: bool) -> None:
+        """A claim at a spot returned these ids; `full` if it returned as many as it asked for."""
+        spot.hint = max((spot.hint, *ids))
+        spot.pending = full
+
+    def until_sweep(self) -> float:
+        """Seconds until the next sweep."""
+        pause = self._next_sweep - self._clock.monotonic()
+        return max(0.0, min(pause, CUT_OFF_SWEEP_SECONDS) if self.cut_off else pause)
+
+
+def _before(identifier: UUID) -> UUID:
+    return UUID(int=max(0, identifier.int - 1))

@@ -1,0 +1,129 @@
+"""A consumer: everything between the arrival of a message and its end, for one service in one process."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import asyncpg
+
+from libs.common.bus.consumer import BrokerConsumer
+from libs.common.bus.deliveries import IncomingWork
+from libs.common.clock import Clock
+from libs.common.contracts.topology import SOURCES, Lane
+from libs.common.outbox.claim_store import ClaimPlan
+from libs.common.outbox.faults import FaultPoints
+from libs.common.outbox.producer import Producer, instance_name
+from libs.common.runtime.arrivals import Arrivals
+from libs.common.runtime.config import ConsumerSettings
+from libs.common.runtime.dispatcher import Dispatcher
+from libs.common.runtime.executor import Executor
+from libs.common.runtime.handlers import Registry
+from libs.common.runtime.intake import PostgresIntake
+from libs.common.runtime.keeper import Keeper
+from libs.common.runtime.slots import Slots
+from libs.common.runtime.work import Hands, LaneBuffers
+
+OpenBroker = Callable[[Callable[[IncomingWork], None], Callable[[], None], Callable[[], None]], BrokerConsumer]
+"""Makes the RabbitMQ side, given what to call with work, when it is up, and when it is down."""
+
+
+class Consumer:
+    """Wires the parts together; `run` works until it is cancelled, `quiesce` comes before that."""
+
+    def __init__(
+        self,
+        name: str,
+        registry: Registry,
+        pool: asyncpg.Pool,
+        producer: Producer,
+        settings: ConsumerSettings,
+        *,
+        database_url: str,
+        clock: Clock,
+        open_broker: OpenBroker | None = None,
+        sources: Sequence[str] = SOURCES,
+        faults: FaultPoints | None = None,
+    ) -> None:
+        faults = faults or FaultPoints()
+        self._settings = settings
+        self._database_url = database_url
+        self._hands, self._buffers = Hands(), LaneBuffers(settings.consumer_concurrency)
+        plan = ClaimPlan(name, f"worker:{instance_name()}", settings.consumer_lease_seconds)
+        self._intake = PostgresIntake(
+            pool, plan, sources, clock, room=self._room, deliver=lambda claimed: self._arrivals.from_postgres(claimed),
+            batch=settings.consumer_claim_batch, database_url=database_url,
+            timeout=settings.database_timeout_seconds,
+        )  # fmt: skip
+        self._keeper = Keeper(pool, self._plan, self._hands, clock, timeout=settings.database_timeout_seconds)
+        self._slots = Slots(self._connect, lost=lambda: self._dispatcher.limits_lost())
+        executor = Executor(
+            name, pool, producer, self._slots, clock, acquire_seconds=settings.consumer_acquire_seconds,
+            faults=faults, scheduled=self._intake.due_in,
+        )  # fmt: skip
+        self._dispatcher = Dispatcher(
+            registry, pool, self._plan, self._hands, self._buffers, self._keeper, executor, clock,
+            acquire_seconds=settings.consumer_acquire_seconds, unhandled_group=settings.consumer_claim_batch,
+            room_made=self._room_made, faults=faults,
+        )  # fmt: skip
+        self._arrivals = Arrivals(
+            pool, self._plan, self._hands, self._buffers, self._keeper, clock, arrived=self._dispatcher.pump
+        )
+        self._broker: BrokerConsumer | None = None
+        if open_broker is not None:
+            self._broker = open_broker(self._arrivals.from_rabbitmq, self._broker_up, self._broker_down)
+            self._broker_down()  # until it is up
+
+    async def run(self) -> None:
+        """Works until cancelled. A part that fails ends them all, loudly."""
+        parts: list[Coroutine[Any, Any, None]] = [
+            self._intake.run(), self._intake.listen(), self._arrivals.ask_for_ever(),
+            self._keeper.renew_for_ever(), self._keeper.pay_for_ever(), self._dispatcher.pump_for_ever(),
+        ]  # fmt: skip
+        if self._broker is not None:
+            parts.append(self._broker.run())
+        async with asyncio.TaskGroup() as tasks:
+            for part in parts:
+                tasks.create_task(part)
+
+    async def quiesce(self, limit_seconds: float) -> None:
+        """Takes nothing new, lets what runs finish within the limit, and gives back the rest at once."""
+        self._arrivals.closed = True
+        self._dispatcher.stopping = True
+        if self._broker is not None:
+            await self._broker.pause()
+        self._dispatcher.return_unstarted(self._arrivals.rest())
+        await self._dispatcher.finish(limit_seconds)
+        await self._keeper.pay()
+        await self._slots.close()
+        if self._broker is not None:
+            await self._broker.close()
+
+    def state(self) -> str | None:
+        """What people should know about this consumer, or None."""
+        if not self._keeper.database_back.is_set():
+            return "Postgres is away: work waits for it"
+        if self._broker is not None and not self._broker.connected:
+            return "RabbitMQ does not reach this consumer: work is claimed from Postgres"
+        return None
+
+    def _broker_up(self) -> None:
+        self._intake.cut_off(early_seconds=0.0)
+
+    def _broker_down(self) -> None:
+        """Rows are claimed whatever the broker route's lease says, but for the second in which others may have them."""
+        self._intake.cut_off(early_seconds=max(0.001, self._settings.broker_lease_seconds - 1.0))
+
+    def _plan(self) -> ClaimPlan:
+        return self._intake.plan
+
+    def _room(self, lane: Lane) -> int:
+        if self._dispatcher.stopping or not self._keeper.database_back.is_set():
+            return 0
+        return self._settings.consumer_buffer - self._buffers.waiting(lane)
+
+    def _room_made(self) -> None:
+        self._intake.look()
+
+    async def _connect(self) -> asyncpg.Connection:
+        seconds = self._settings.database_timeout_seconds
+        return await asyncpg.connect(self._database_url, timeout=seconds, command_timeout=seconds)

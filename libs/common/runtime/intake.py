@@ -1,0 +1,168 @@
+"""Brings work out of Postgres into a consumer's hand: woken by NOTIFY, with polling as the net under it."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import asyncpg
+import structlog
+
+from libs.common.clock import Clock
+from libs.common.contracts.topology import Lane
+from libs.common.db import connection, database_away_named
+from libs.common.errors import DatabaseAway
+from libs.common.outbox import claim_store
+from libs.common.outbox.claim_store import Claimed, ClaimPlan
+from libs.common.outbox.wakes import Wake, channel
+from libs.common.runtime import metrics
+from libs.common.runtime.claims import Claims, Spot
+
+_log = structlog.get_logger(__name__)
+
+_LOOK_DUE_SECONDS = 1.0  # how late a message scheduled by another process may start
+
+
+class PostgresIntake:
+    """Claims rows while there is room for them."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        plan: ClaimPlan,
+        sources: Sequence[str],
+        clock: Clock,
+        *,
+        room: Callable[[Lane], int],
+        deliver: Callable[[Sequence[Claimed]], None],
+        batch: int,
+        database_url: str,
+        timeout: float = 3.0,
+    ) -> None:
+        self.plan = plan
+        self.claims = Claims(sources, clock)
+        self._pool, self._sources, self._clock = pool, tuple(sources), clock
+        self._room, self._deliver, self._batch = room, deliver, batch
+        self._database_url, self._timeout = database_url, timeout
+        self._wake = asyncio.Event()
+        self._due_at = clock.monotonic()
+
+    def look(self) -> None:
+        """There is room, or work, that was not there before."""
+        self._wake.set()
+
+    def due_in(self, seconds: float) -> None:
+        """This process scheduled a message itself; it need not wait to be found."""
+        self._due_at = min(self._due_at, self._clock.monotonic() + seconds)
+        self._wake.set()
+
+    def cut_off(self, *, early_seconds: float) -> None:
+        """RabbitMQ does not reach us (`early_seconds` > 0) or does again (0): broker leases may be taken early."""
+        self.plan = ClaimPlan(self.plan.consumer, self.plan.holder, self.plan.lease_seconds, early_seconds)
+        self.claims.cut_off = early_seconds > 0
+        self.claims.all_pending()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Claims until cancelled; while Postgres is away, tries again every fifth of a second."""
+        while True:
+            self._wake.clear()
+            try:
+                with database_away_named():
+                    await self._round()
+            except DatabaseAway:
+                self.claims.all_pending()
+                await self._clock.sleep(0.2)
+                continue
+            await self._rest()
+
+    async def listen(self) -> None:
+        """Listens for wake-ups on a connection of its own, again and again."""
+        while True:
+            try:
+                with database_away_named():
+                    await self._listen_once()
+            except DatabaseAway:
+                _log.warning("Wake-ups from Postgres stopped; polling until they are back.")
+            await self._clock.sleep(0.5)
+
+    async def _listen_once(self) -> None:
+        conn = await asyncpg.connect(self._database_url, timeout=self._timeout, command_timeout=self._timeout)
+        gone = asyncio.Event()
+        conn.add_termination_listener(lambda _conn: gone.set())
+        try:
+            await conn.add_listener(channel(self.plan.consumer), self._notified)
+            self.claims.all_pending()  # whatever was sent before we listened
+            self._wake.set()
+            while not gone.is_set():
+                try:
+                    async with asyncio.timeout(30):
+                        await gone.wait()
+                except TimeoutError:
+                    await conn.execute("SELECT 1")  # a silent peer is found out by its missing answer
+        finally:
+            conn.terminate()
+
+    def _notified(self, _conn: object, _pid: int, _channel: str, payload: object) -> None:
+        try:
+            self.claims.woken(Wake.parse(str(payload)))
+        except ValueError:
+            _log.warning("A wake-up could not be read; everything is looked through instead.")
+            self.claims.all_pending()
+        self._wake.set()
+
+    async def _rest(self) -> None:
+        if any(spot.pending and self._wants(spot.lane) for spot in self.claims.spots):
+            return
+        pause = min(self.claims.until_sweep(), max(0.0, self._due_at - self._clock.monotonic()))
+        try:
+            async with asyncio.timeout(pause):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _round(self) -> None:
+        if self.claims.sweep_due():
+            started = self._clock.monotonic()
+            self.claims.start_sweep()
+            await self._claim_pending()
+            self.claims.swept(self._clock.monotonic() - started)
+        else:
+            await self._claim_pending()
+        if self._clock.monotonic() >= self._due_at:
+            await self._move_due()
+
+    def _wants(self, lane: Lane) -> bool:
+        return self._room(lane) * 2 >= self._batch
+
+    async def _claim_pending(self) -> None:
+        for spot in self.claims.spots:
+            if spot.pending and self._wants(spot.lane):
+                await self._claim(spot)
+
+    async def _claim(self, spot: Spot) -> None:
+        limit = min(self._batch, self._room(spot.lane))
+        spot.pending = False  # a wake-up during the claim sets it again
+        async with connection(self._pool, self._timeout) as conn:
+            claimed = await claim_store.claim(
+                conn, spot.source, self.plan, lane=spot.lane, after=spot.hint, limit=limit
+            )
+        if claimed:
+            metrics.CLAIMED.labels(self.plan.consumer, "ready").inc(len(claimed))
+            self.claims.found(spot, (c.message.id for c in claimed), full=spot.pending or len(claimed) == limit)
+            self._deliver(claimed)
+
+    async def _move_due(self) -> None:
+        room = min(self._room(lane) for lane in Lane)
+        if room <= 0:
+            self._due_at = self._clock.monotonic() + 0.1
+            return
+        limit, full = min(self._batch, room), False
+        async with connection(self._pool, self._timeout) as conn:
+            for source in self._sources:
+                moved = await claim_store.move_due(conn, source, self.plan, limit)
+                metrics.CLAIMED.labels(self.plan.consumer, "due").inc(len(moved))
+                self._deliver(moved)
+                full = full or len(moved) == limit
+            wait = 0.0 if full else await claim_store.next_due(conn, self.plan.consumer, self._sources)
+        self._due_at = self._clock.monotonic() + max(0.0, min(_LOOK_DUE_SECONDS, _LOOK_DUE_SECONDS if wait is None else wait))
+
+

@@ -1,0 +1,86 @@
+"""`per_shop` limits that hold over all processes: one session advisory lock per running message.
+
+The locks live on one direct connection per process and die with it, so nobody has to clean up after a crash.
+When the connection is lost, so are the limits: what runs under them is cancelled and given back.
+"""
+
+import asyncio
+import hashlib
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+
+from libs.common.db import database_away_named
+
+# A session may take its own lock again, so the slots this process uses are left out by number.
+TAKE = """
+SELECT slot FROM generate_series(0, $2 - 1) AS slot
+WHERE slot <> ALL ($3::int[]) AND pg_try_advisory_lock($1, slot) LIMIT 1
+"""
+RELEASE = "SELECT pg_advisory_unlock($1, $2)"
+
+
+def lock_class(handler: str, shop: str) -> int:
+    """The first key of the advisory lock: 32 bits of a hash, so that two shops may rarely share a limit."""
+    digest = hashlib.blake2b(f"{handler}\0{shop}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+class Slots:
+    """The per-shop slots this process holds."""
+
+    def __init__(self, connect: Callable[[], Awaitable[asyncpg.Connection]], *, lost: Callable[[], None]) -> None:
+        self._connect = connect
+        self._lost = lost
+        self._conn: asyncpg.Connection | None = None
+        self._held: dict[int, set[int]] = defaultdict(set)
+        self._turn = asyncio.Lock()
+
+    async def take(self, handler: str, shop: str, limit: int) -> tuple[int, int] | None:
+        """A slot for one message, or None while all are in use somewhere. Raises `DatabaseAway`."""
+        key = lock_class(handler, shop)
+        async with self._turn:
+            with database_away_named():
+                conn = await self._connection()
+                slot = await conn.fetchval(TAKE, key, limit, sorted(self._held[key]))
+            if slot is None:
+                return None
+            self._held[key].add(slot)
+            return key, slot
+
+    async def release(self, taken: tuple[int, int]) -> None:
+        """Gives a slot back; without effect where its connection, and so the lock, is gone."""
+        key, slot = taken
+        async with self._turn:
+            conn = self._conn
+            if slot not in self._held.get(key, ()):
+                return
+            self._held[key].discard(slot)
+            if not self._held[key]:
+                del self._held[key]
+            if conn is None or conn.is_closed():
+                return
+            try:
+                with database_away_named():
+                    await conn.fetchval(RELEASE, key, slot)
+            except BaseException:
+                conn.terminate()  # whatever happened to the unlock, the lock does not outlive its session
+                raise
+
+    async def close(self) -> None:
+        """Ends the session and with it every lock."""
+        if self._conn is not None:
+            conn, self._conn = self._conn, None
+            conn.remove_termination_listener(self._gone)
+            conn.terminate()
+
+    async def _connection(self) -> asyncpg.Connection:
+        if self._conn is None or self._conn.is_closed():
+            self._conn = await self._connect()
+            self._conn.add_termination_listener(self._gone)
+        return self._conn
+
+    def _gone(self, _conn: object) -> None:
+        self._held.clear()
+        self._lost()

@@ -1,0 +1,121 @@
+"""Puts services/worker together; the only file here that opens pools and connections."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+import asyncpg
+
+from libs.common.bus.consumer import BrokerConsumer
+from libs.common.bus.deliveries import IncomingWork
+from libs.common.bus.link import BrokerOptions
+from libs.common.clock import Clock, SystemClock
+from libs.common.contracts.topology import CONSUMERS, SOURCES, Lane
+from libs.common.db import database_url, open_pool
+from libs.common.outbox.faults import FaultPoints
+from libs.common.outbox.gauges import gauges_loop
+from libs.common.outbox.open import open_producer
+from libs.common.outbox.producer import Producer
+from libs.common.outbox.retention import retention_loop
+from libs.common.runtime.consumer import Consumer, OpenBroker
+from libs.common.runtime.handlers import Registry, collect, discover
+from libs.common.runtime.schedules import Schedules
+from libs.common.runtime.watchdog import Watchdog
+from libs.common.service import Service, serve, until_signalled
+from libs.common.web import require_ops
+from services.worker import routes
+from services.worker.config import Settings
+
+NAME = "worker"
+
+
+@asynccontextmanager
+async def open_service(
+    settings: Settings, *, registry: Registry | None = None, faults: FaultPoints | None = None
+) -> AsyncIterator[Service]:
+    """Opens the worker and starts working; closing it lets handlers finish within `shutdown_seconds`."""
+    registry = registry or collect(discover(*settings.handler_packages))
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(
+            open_pool(settings, name=f"shopbus {NAME}", size=settings.consumer_concurrency + 6)
+        )
+        producer = await stack.enter_async_context(
+            open_producer(settings, schema=NAME, pool=pool, clock=clock, faults=faults)
+        )
+        consumer = _consumer(settings, registry, pool, producer, clock, faults)
+        await stack.enter_async_context(_working(consumer, settings, registry, pool, producer, clock))
+        yield Service(
+            NAME,
+            routes=routes.routes(pool, producer, settings, require_ops(settings.ops_token)),
+            checks={"database": partial(routes.database_check, pool, settings.database_timeout_seconds)},
+            notes={"work": consumer.state},
+        )
+
+
+async def run(settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT."""
+    await until_signalled(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    async with open_service(settings) as service:
+        await serve([service], settings)
+
+
+def _consumer(
+    settings: Settings,
+    registry: Registry,
+    pool: asyncpg.Pool,
+    producer: Producer,
+    clock: Clock,
+    faults: FaultPoints | None,
+) -> Consumer:
+    return Consumer(
+        NAME, registry, pool, producer, settings, database_url=database_url(settings), clock=clock,
+        open_broker=_open_broker(settings), faults=faults,
+    )  # fmt: skip
+
+
+def _open_broker(settings: Settings) -> OpenBroker | None:
+    if settings.rabbitmq_url is None:
+        return None
+    options = BrokerOptions.of(settings, NAME)
+    prefetch = dict.fromkeys(Lane, settings.consumer_prefetch)
+
+    def open_broker(
+        deliver: Callable[[IncomingWork], None], up: Callable[[], None], down: Callable[[], None]
+    ) -> BrokerConsumer:
+        return BrokerConsumer(options, NAME, deliver, prefetch, on_up=up, on_down=down)
+
+    return open_broker
+
+
+@asynccontextmanager
+async def _working(
+    consumer: Consumer,
+    settings: Settings,
+    registry: Registry,
+    pool: asyncpg.Pool,
+    producer: Producer,
+    clock: Clock,
+) -> AsyncIterator[None]:
+    watchdog = Watchdog(asyncio.get_running_loop(), limit=settings.consumer_blocked_seconds)
+    watchdog.start()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(consumer.run()),
+                tasks.create_task(Schedules(NAME, registry.handlers, pool, producer, clock).run()),
+                tasks.create_task(gauges_loop(pool, SOURCES, CONSUMERS, clock)),
+                tasks.create_task(retention_loop(pool, SOURCES, CONSUMERS, settings.retention_days, clock)),
+            ]
+            try:
+                yield
+            finally:
+                await consumer.quiesce(settings.shutdown_seconds)
+                for task in running:
+                    task.cancel()
+    finally:
+        watchdog.stop()

@@ -1,0 +1,20 @@
+"""Settings of the worker."""
+
+from pydantic import Field, SecretStr
+
+from libs.common.runtime.config import ConsumerSettings
+
+HANDLERS_HERE = "services.worker.handlers"
+
+
+class Settings(ConsumerSettings):
+    """The worker's settings. `HANDLERS` names packages outside, separated by commas."""
+
+    port: int = Field(default=8084, ge=0, le=65535)
+    ops_token: SecretStr = Field(min_length=1)
+    handlers: str = ""
+
+    @property
+    def handler_packages(self) -> list[str]:
+        """The packages to look for handlers in, the worker's own first."""
+        return [HANDLERS_HERE, *(name.strip() for name in self.handlers.split(",") if name.strip())]
