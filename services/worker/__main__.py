@@ -1,4 +1,4 @@
-"""python -m services.worker"""
+"""`python -m services.worker`."""
 
 from libs.common.service import main
 from services.worker.app import run

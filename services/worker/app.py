@@ -6,6 +6,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import asyncpg
+from libs.common.outbox.gauges import gauges_loop
+from libs.common.outbox.retention import retention_loop
 
 from libs.common.bus.consumer import BrokerConsumer
 from libs.common.bus.deliveries import IncomingWork
@@ -14,10 +16,8 @@ from libs.common.clock import Clock, SystemClock
 from libs.common.contracts.topology import CONSUMERS, SOURCES, Lane
 from libs.common.db import database_url, open_pool
 from libs.common.outbox.faults import FaultPoints
-from libs.common.outbox.gauges import gauges_loop
 from libs.common.outbox.open import open_producer
 from libs.common.outbox.producer import Producer
-from libs.common.outbox.retention import retention_loop
 from libs.common.runtime.consumer import Consumer, OpenBroker
 from libs.common.runtime.handlers import Registry, collect, discover
 from libs.common.runtime.schedules import Schedules

@@ -113,7 +113,9 @@ class BrokerRoute:
         metrics.CIRCUIT_OPENED.labels(self._source, reason).inc()
         self._show()
         self._publisher.abort()
-        _log.warning("RabbitMQ cannot be trusted; work takes the Postgres route.", service=self._source, reason=reason)
+        _log.warning(
+            "RabbitMQ cannot be trusted; work takes the Postgres route.", service=self._source, reason=reason
+        )
 
     async def run(self) -> None:
         """Publishes, probes and frees until cancelled. At the end, what was not confirmed is freed."""
@@ -201,7 +203,9 @@ class BrokerRoute:
             else:
                 self._probed()
             self._show()
-            await self._clock.sleep(self._probe_seconds * (1 + random.random() / 2))  # spread over the producers
+            await self._clock.sleep(
+                self._probe_seconds * (1 + random.random() / 2)
+            )  # spread over the producers
 
     def _probe_failed(self, reason: str) -> None:
         if self.circuit.state is State.OPEN:

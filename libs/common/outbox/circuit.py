@@ -7,7 +7,7 @@
 The hold doubles each time the circuit opens again soon after it came back, so that a flapping broker costs one
 switch a minute and not one every few seconds.
 
-    opening again after   < 60 s of good service   hold = 2 × the last, at most 60 s
+    opening again after   < 60 s of good service   hold = twice the last, at most 60 s
                           ≥ 60 s                   hold = 1 s
 """
 
@@ -34,7 +34,9 @@ class State(StrEnum):
 class Circuit:
     """Starts open: the broker has to prove itself before it is trusted with work."""
 
-    def __init__(self, clock: Clock, *, probes: int = PROBES_WANTED, ramp_seconds: float = RAMP_SECONDS) -> None:
+    def __init__(
+        self, clock: Clock, *, probes: int = PROBES_WANTED, ramp_seconds: float = RAMP_SECONDS
+    ) -> None:
         self._clock = clock
         self._probes = probes
         self._ramp_seconds = ramp_seconds

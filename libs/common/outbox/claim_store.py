@@ -25,13 +25,10 @@ class Claimed:
     suspicions: int
 
 
-_MESSAGE = """m.id, m.type, m.shop, m.time, m.subject, m.dataschema, m.content_type, m.traceparent, m.correlation_id, m.body"""
-
 # The ids are fetched into an array first: whatever the planner believes of the table's size, the update and the
 # payloads are then index look-ups. Broker leases may be taken $7 before their end by a consumer that is cut off
 # from RabbitMQ; $7 is zero for all others.
-CLAIM = (
-    """
+CLAIM = """
 WITH leased AS (
     UPDATE SOURCE.outbox
     SET holder = $5, leased_until = now() + $6::interval, deliveries = least(deliveries + 1, 1000)
@@ -43,13 +40,11 @@ WITH leased AS (
         ORDER BY id LIMIT $4 FOR UPDATE SKIP LOCKED))
     RETURNING id, lane, deliveries, suspicions, attempt
 )
-SELECT l.lane, l.deliveries, l.suspicions, l.attempt, """
-    + _MESSAGE
-    + """
+SELECT l.lane, l.deliveries, l.suspicions, l.attempt, m.id, m.type, m.shop, m.time, m.subject, m.dataschema,
+       m.content_type, m.traceparent, m.correlation_id, m.body
 FROM leased AS l CROSS JOIN LATERAL (SELECT * FROM SOURCE.messages WHERE id = l.id OFFSET 0) AS m
 ORDER BY m.id
 """
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +78,7 @@ async def claim(
 
 
 # What is due returns to the outbox under the mover's own lease: its id lies far behind where claims look.
-MOVE_DUE = (
-    """
+MOVE_DUE = """
 WITH due AS (
     DELETE FROM CONSUMER.scheduled
     WHERE source = $1 AND message_id = ANY (ARRAY(
@@ -96,12 +90,10 @@ WITH due AS (
     SELECT $3, lane, message_id, $4, now() + $5::interval, 1, attempt, log FROM due
     RETURNING id, lane, deliveries, suspicions, attempt
 )
-SELECT l.lane, l.deliveries, l.suspicions, l.attempt, """
-    + _MESSAGE
-    + """
+SELECT l.lane, l.deliveries, l.suspicions, l.attempt, m.id, m.type, m.shop, m.time, m.subject, m.dataschema,
+       m.content_type, m.traceparent, m.correlation_id, m.body
 FROM moved AS l CROSS JOIN LATERAL (SELECT * FROM SOURCE.messages WHERE id = l.id OFFSET 0) AS m
 """
-)
 
 
 async def move_due(conn: Connection, source: str, plan: ClaimPlan, limit: int) -> list[Claimed]:
@@ -113,7 +105,9 @@ async def move_due(conn: Connection, source: str, plan: ClaimPlan, limit: int) -
     return [_claimed(source, row) for row in rows]
 
 
-NEXT_DUE = "SELECT extract(epoch FROM min(due_at) - now())::float8 FROM CONSUMER.scheduled WHERE source = ANY ($1)"
+NEXT_DUE = (
+    "SELECT extract(epoch FROM min(due_at) - now())::float8 FROM CONSUMER.scheduled WHERE source = ANY ($1)"
+)
 
 
 async def next_due(conn: Connection, consumer: str, sources: Sequence[str]) -> float | None:

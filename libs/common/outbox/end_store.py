@@ -102,7 +102,16 @@ async def end_many(conn: Connection, consumer: str, endings: Sequence[Ending]) -
     first = endings[0]
     columns = zip(
         *(
-            (e.message.id, e.message.type, e.message.shop, e.outcome, e.handler, e.route, made_at(e.message.id), e.started_at)
+            (
+                e.message.id,
+                e.message.type,
+                e.message.shop,
+                e.outcome,
+                e.handler,
+                e.route,
+                made_at(e.message.id),
+                e.started_at,
+            )
             for e in endings
         ),
         strict=True,
@@ -202,9 +211,11 @@ SELECT $3, lane, message_id, attempt, log FROM back RETURNING lane
 
 
 async def replay(conn: Connection, source: str, consumer: str, message_id: UUID) -> Lane | None:
-    """Puts a failed, ended or waiting message back into its outbox, with fresh attempts; its lane, or None if none was."""
+    """Puts a failed, ended or waiting message back into its outbox; its lane, or None if there was none."""
     for statement in (REPLAY_FAILED, REPLAY_DONE, RUSH):
-        lane = await conn.fetchval(bind(statement, source=source, consumer=consumer), source, message_id, consumer)
+        lane = await conn.fetchval(
+            bind(statement, source=source, consumer=consumer), source, message_id, consumer
+        )
         if lane is not None:
             return Lane(lane)
     return None

@@ -72,7 +72,7 @@ class GroupCommit(Generic[Item, Result]):
     async def _settle(self, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:
             results = await self._write([item for item, _ in batch]) if batch else ()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is handed to the callers whose items failed
             if len(batch) > 1 and not is_away(error):
                 for entry in batch:
                     await self._settle([entry])

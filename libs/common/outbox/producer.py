@@ -94,7 +94,9 @@ class Producer:
         route = route_for(draft.type)
         lane = draft.lane or self._lane(draft, route.lane)
         leased = not draft.delay and self.broker is not None and self.broker.admits(route.destinations, lane)
-        return Outgoing(self._ids.new(), draft, lane, route.destinations, leased, draft.time or self._clock.now())
+        return Outgoing(
+            self._ids.new(), draft, lane, route.destinations, leased, draft.time or self._clock.now()
+        )
 
     def _lane(self, draft: Draft, lane: Lane) -> Lane:
         if lane is not Lane.DEFAULT or not draft.shop or self._shares.take(draft.shop):

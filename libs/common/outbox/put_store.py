@@ -63,7 +63,10 @@ async def put(
         for out in batch
     ]  # fmt: skip
     rows = [
-        (out.id, name, out.lane.value, out.leased) for out in batch if not out.draft.delay for name in out.destinations
+        (out.id, name, out.lane.value, out.leased)
+        for out in batch
+        if not out.draft.delay
+        for name in out.destinations
     ]
     stored = await conn.fetch(
         bind(PUT, source=source),

@@ -44,7 +44,9 @@ def channel(destination: str) -> str:
 class Notifier:
     """Sends wake-ups for one source."""
 
-    def __init__(self, pool: asyncpg.Pool, source: str, *, gap_seconds: float = 0.01, timeout: float = 3.0) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, source: str, *, gap_seconds: float = 0.01, timeout: float = 3.0
+    ) -> None:
         self._pool = pool
         self._source = source
         self._gap = gap_seconds
@@ -71,7 +73,10 @@ class Notifier:
         waiting, self._waiting = self._waiting, {}
         if not waiting:
             return
-        wakes = [(channel(name), Wake(self._source, lane, first).payload()) for (name, lane), first in waiting.items()]
+        wakes = [
+            (channel(name), Wake(self._source, lane, first).payload())
+            for (name, lane), first in waiting.items()
+        ]
         try:
             async with connection(self._pool, self._timeout) as conn:
                 await put_store.notify(conn, wakes)
@@ -79,4 +84,7 @@ class Notifier:
             if not is_away(error):
                 raise
             metrics.NOTIFY_FAILURES.labels(self._source).inc(len(wakes))
-            _log.warning("Consumers could not be woken; they will find the work by polling.", error=type(error).__name__)
+            _log.warning(
+                "Consumers could not be woken; they will find the work by polling.",
+                error=type(error).__name__,
+            )

@@ -20,7 +20,9 @@ from libs.common.runtime.work import POSTGRES, RABBITMQ, Delivery, Hands, LaneBu
 
 _log = structlog.get_logger(__name__)
 
-_BROKER_LEASE_LEFT = 2.0  # seconds; nobody tells how much of the broker's lease is left, so the keeper soon renews it
+_BROKER_LEASE_LEFT = (
+    2.0  # seconds; nobody tells how much of the broker's lease is left, so the keeper soon renews it
+)
 
 
 class Arrivals:
@@ -45,7 +47,9 @@ class Arrivals:
     def from_postgres(self, claimed: Sequence[Claimed]) -> None:
         """Rows this consumer leased."""
         ends = self._clock.monotonic() + self._plan().lease_seconds
-        deliveries = [Delivery(c.message, c.lane, POSTGRES, ends, c.deliveries, c.suspicions) for c in claimed]
+        deliveries = [
+            Delivery(c.message, c.lane, POSTGRES, ends, c.deliveries, c.suspicions) for c in claimed
+        ]
         if self.closed:  # claimed while we were asked to stop
             self._keeper.give_back(deliveries, "stopping")
         else:

@@ -10,12 +10,13 @@ from libs.common.bus.consumer import BrokerConsumer
 from libs.common.bus.deliveries import IncomingWork
 from libs.common.clock import Clock
 from libs.common.contracts.topology import SOURCES, Lane
-from libs.common.outbox.claim_store import ClaimPlan
+from libs.common.outbox.claim_store import Claimed, ClaimPlan
 from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.producer import Producer, instance_name
 from libs.common.runtime.arrivals import Arrivals
 from libs.common.runtime.config import ConsumerSettings
 from libs.common.runtime.dispatcher import Dispatcher
+from libs.common.runtime.endings import Endings
 from libs.common.runtime.executor import Executor
 from libs.common.runtime.handlers import Registry
 from libs.common.runtime.intake import PostgresIntake
@@ -23,7 +24,9 @@ from libs.common.runtime.keeper import Keeper
 from libs.common.runtime.slots import Slots
 from libs.common.runtime.work import Hands, LaneBuffers
 
-OpenBroker = Callable[[Callable[[IncomingWork], None], Callable[[], None], Callable[[], None]], BrokerConsumer]
+OpenBroker = Callable[
+    [Callable[[IncomingWork], None], Callable[[], None], Callable[[], None]], BrokerConsumer
+]
 """Makes the RabbitMQ side, given what to call with work, when it is up, and when it is down."""
 
 
@@ -50,19 +53,20 @@ class Consumer:
         self._hands, self._buffers = Hands(), LaneBuffers(settings.consumer_concurrency)
         plan = ClaimPlan(name, f"worker:{instance_name()}", settings.consumer_lease_seconds)
         self._intake = PostgresIntake(
-            pool, plan, sources, clock, room=self._room, deliver=lambda claimed: self._arrivals.from_postgres(claimed),
+            pool, plan, sources, clock, room=self._room, deliver=self._claimed,
             batch=settings.consumer_claim_batch, database_url=database_url,
             timeout=settings.database_timeout_seconds,
         )  # fmt: skip
         self._keeper = Keeper(pool, self._plan, self._hands, clock, timeout=settings.database_timeout_seconds)
-        self._slots = Slots(self._connect, lost=lambda: self._dispatcher.limits_lost())
+        self._slots = Slots(self._connect, lost=self._limits_lost)
+        acquire = settings.consumer_acquire_seconds
+        endings = Endings(name, pool, clock, acquire_seconds=acquire, scheduled=self._intake.due_in)
         executor = Executor(
-            name, pool, producer, self._slots, clock, acquire_seconds=settings.consumer_acquire_seconds,
-            faults=faults, scheduled=self._intake.due_in,
-        )  # fmt: skip
+            pool, producer, self._slots, endings, clock, acquire_seconds=acquire, faults=faults
+        )
         self._dispatcher = Dispatcher(
-            registry, pool, self._plan, self._hands, self._buffers, self._keeper, executor, clock,
-            acquire_seconds=settings.consumer_acquire_seconds, unhandled_group=settings.consumer_claim_batch,
+            registry, pool, self._plan, self._hands, self._buffers, self._keeper, executor, endings, clock,
+            acquire_seconds=acquire, unhandled_group=settings.consumer_claim_batch,
             room_made=self._room_made, faults=faults,
         )  # fmt: skip
         self._arrivals = Arrivals(
@@ -105,6 +109,12 @@ class Consumer:
         if self._broker is not None and not self._broker.connected:
             return "RabbitMQ does not reach this consumer: work is claimed from Postgres"
         return None
+
+    def _claimed(self, claimed: Sequence[Claimed]) -> None:
+        self._arrivals.from_postgres(claimed)
+
+    def _limits_lost(self) -> None:
+        self._dispatcher.limits_lost()
 
     def _broker_up(self) -> None:
         self._intake.cut_off(early_seconds=0.0)

@@ -37,7 +37,7 @@ class Context:
     ) -> None:
         self.message = message
         self.ended = False  # the transaction that ends the message has committed
-        self.infrastructure: BaseException | None = None  # Postgres left while the transaction was open
+        self.interrupted = False  # Postgres left while the transaction was open
         self.gone: AlreadyDone | None = None  # the row was not there, whatever the handler made of that error
         self._pool, self._producer, self._end = pool, producer, end
         self._acquire_seconds = acquire_seconds
@@ -62,7 +62,9 @@ class Context:
         Talk to the outside before it, not inside. Raises `TransactionUsed` the second time.
         """
         if self._opened:
-            raise TransactionUsed(f"{self.message.type}: a handler has one transaction, the one that ends its message")
+            raise TransactionUsed(
+                f"{self.message.type}: a handler has one transaction, the one that ends its message"
+            )
         self._opened = True
         async with connection(self._pool, self._acquire_seconds) as conn:
             try:
@@ -76,7 +78,7 @@ class Context:
                 if isinstance(error, AlreadyDone):
                     self.gone = error
                 elif conn.is_closed():
-                    self.infrastructure = error
+                    self.interrupted = True
                 raise
         self.ended = True
         self._producer.sent(emitted)
@@ -132,11 +134,12 @@ class SharedContext(Context):
     async def transaction(self) -> AsyncIterator[Connection]:
         """The shared transaction; each handler may enter it once, as if it were its own."""
         if self._opened:
-            raise TransactionUsed(f"{self.message.type}: a handler has one transaction, the one that ends its message")
+            raise TransactionUsed(
+                f"{self.message.type}: a handler has one transaction, the one that ends its message"
+            )
         self._opened = True
         yield self._conn
 
 
 async def _ended_already(conn: Connection) -> None:
     """The rows were deleted before the handlers ran."""
-

@@ -15,7 +15,8 @@ from libs.common.outbox import claim_store
 from libs.common.outbox.claim_store import ClaimPlan
 from libs.common.outbox.faults import FaultPoints
 from libs.common.runtime import metrics
-from libs.common.runtime.executor import Executor, Result
+from libs.common.runtime.endings import Endings, Result
+from libs.common.runtime.executor import Executor
 from libs.common.runtime.gates import Entry, GateKey, Gates
 from libs.common.runtime.handlers import Handler, Registry
 from libs.common.runtime.keeper import Keeper
@@ -47,6 +48,7 @@ class Dispatcher:
         buffers: LaneBuffers,
         keeper: Keeper,
         executor: Executor,
+        endings: Endings,
         clock: Clock,
         *,
         acquire_seconds: float,
@@ -56,7 +58,8 @@ class Dispatcher:
     ) -> None:
         self.stopping = False
         self._registry, self._pool, self._plan = registry, pool, plan
-        self._hands, self._buffers, self._keeper, self._executor = hands, buffers, keeper, executor
+        self._hands, self._buffers, self._keeper = hands, buffers, keeper
+        self._executor, self._endings = executor, endings
         self._clock, self._faults = clock, faults
         self._acquire_seconds, self._unhandled_group = acquire_seconds, unhandled_group
         self._room_made = room_made
@@ -127,7 +130,11 @@ class Dispatcher:
             entry = self._gates.enter(gate, group[0], limit=limit, most_waiting=most_waiting)
         started = self._clock.monotonic()
         if entry is Entry.GO:
-            run = self._run_alone(handler, group[0]) if gate == _SUSPECTS else self._executor.run(handler, group)
+            run = (
+                self._run_alone(handler, group[0])
+                if gate == _SUSPECTS
+                else self._executor.run(handler, group)
+            )
             self._spawn(Job(lane, handler, group, gate, started), run)
         elif entry is Entry.FULL:
             self._spawn(Job(lane, handler, group, None, started), self._park(group[0]))
@@ -145,14 +152,16 @@ class Dispatcher:
         return results
 
     async def _park(self, delivery: Delivery) -> Results:
-        return {delivery: await self._executor.park(delivery)}
+        return {delivery: await self._endings.park(delivery)}
 
     async def _run_alone(self, handler: Handler | None, delivery: Delivery) -> Results:
         """Starts a message whose earlier holders vanished: noted before, so that it cannot kill for ever."""
         message = delivery.message
         try:
             async with connection(self._pool, self._acquire_seconds) as conn:
-                count = await claim_store.suspect(conn, message.source, self._plan(), delivery.lane, message.id)
+                count = await claim_store.suspect(
+                    conn, message.source, self._plan(), delivery.lane, message.id
+                )
         except Exception as error:
             if not is_away(error):
                 raise
@@ -160,7 +169,7 @@ class Dispatcher:
         if count is None:
             return {delivery: Result.DUPLICATE}
         if count > POISON:
-            return {delivery: await self._executor.poisoned(delivery)}
+            return {delivery: await self._endings.poisoned(delivery)}
         return await self._executor.run(handler, [delivery])
 
     # ending

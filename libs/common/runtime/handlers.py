@@ -18,6 +18,7 @@ from libs.common.runtime.outcomes import HandlerDefinitionError
 
 Function = TypeVar("Function", bound=Callable[..., Awaitable[None]])
 _MARK = "__shopbus__"
+_MOST_TYPES = 10_000  # remembered; types come from outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,16 @@ def _check(function: Callable[..., Any], patterns: Sequence[str], options: dict[
         problem = "retries cannot be negative and timeout has to be above zero"
     elif any((options.get(limit) or 1) < 1 for limit in ("per_shop", "together", "batch")):
         problem = "per_shop, together and batch are at least 1"
-    elif sum((options.get("per_shop") is not None, options.get("together", 1) > 1, options.get("takes_list", False))) > 1:
+    elif (
+        sum(
+            (
+                options.get("per_shop") is not None,
+                options.get("together", 1) > 1,
+                options.get("takes_list", False),
+            )
+        )
+        > 1
+    ):
         problem = "per_shop, together and batch exclude each other: each decides what shares a transaction"
     if problem:
         raise HandlerDefinitionError(f"handler {name}: {problem}")
@@ -117,14 +127,16 @@ class Registry:
         for handler in self.handlers:
             for pattern in handler.patterns:
                 if pattern in taken:
-                    raise HandlerDefinitionError(f"two handlers for {pattern}: {taken[pattern]} and {handler.name}")
+                    raise HandlerDefinitionError(
+                        f"two handlers for {pattern}: {taken[pattern]} and {handler.name}"
+                    )
                 taken[pattern] = handler.name
         self._known: dict[str, Handler | None] = {}
 
     def find(self, message_type: str) -> Handler | None:
         """The handler of a message type, or None: the message then ends as unhandled."""
         if message_type not in self._known:
-            if len(self._known) > 10_000:  # types come from outside; the memory of them is bounded
+            if len(self._known) >= _MOST_TYPES:
                 self._known.clear()
             self._known[message_type] = self._search(message_type)
         return self._known[message_type]
@@ -145,7 +157,9 @@ def collect(modules: Iterable[ModuleType]) -> Registry:
         _handler(module, function, getattr(function, _MARK))
         for module in modules
         for function in vars(module).values()
-        if inspect.isfunction(function) and function.__module__ == module.__name__ and hasattr(function, _MARK)
+        if inspect.isfunction(function)
+        and function.__module__ == module.__name__
+        and hasattr(function, _MARK)
     )
 
 
@@ -164,8 +178,8 @@ def discover(*packages: str) -> list[ModuleType]:
         try:
             module = importlib.import_module(name)
             found.append(module)
-            for info in pkgutil.walk_packages(getattr(module, "__path__", ()), prefix=f"{name}."):
-                found.append(importlib.import_module(info.name))
+            below = pkgutil.walk_packages(getattr(module, "__path__", ()), prefix=f"{name}.")
+            found += [importlib.import_module(info.name) for info in below]
         except ImportError as error:
             raise HandlerDefinitionError(f"handlers in {name} cannot be imported: {error}") from error
     return found

@@ -50,7 +50,7 @@ class PostgresIntake:
         self._wake.set()
 
     def due_in(self, seconds: float) -> None:
-        """This process scheduled a message itself; it need not wait to be found."""
+        """A message was scheduled by this process; it need not wait to be found."""
         self._due_at = min(self._due_at, self._clock.monotonic() + seconds)
         self._wake.set()
 
@@ -147,7 +147,9 @@ class PostgresIntake:
             )
         if claimed:
             metrics.CLAIMED.labels(self.plan.consumer, "ready").inc(len(claimed))
-            self.claims.found(spot, (c.message.id for c in claimed), full=spot.pending or len(claimed) == limit)
+            self.claims.found(
+                spot, (c.message.id for c in claimed), full=spot.pending or len(claimed) == limit
+            )
             self._deliver(claimed)
 
     async def _move_due(self) -> None:
@@ -163,6 +165,6 @@ class PostgresIntake:
                 self._deliver(moved)
                 full = full or len(moved) == limit
             wait = 0.0 if full else await claim_store.next_due(conn, self.plan.consumer, self._sources)
-        self._due_at = self._clock.monotonic() + max(0.0, min(_LOOK_DUE_SECONDS, _LOOK_DUE_SECONDS if wait is None else wait))
-
-
+        self._due_at = self._clock.monotonic() + max(
+            0.0, min(_LOOK_DUE_SECONDS, _LOOK_DUE_SECONDS if wait is None else wait)
+        )

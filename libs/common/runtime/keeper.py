@@ -27,7 +27,13 @@ class Keeper:
     """The housekeeping of a consumer."""
 
     def __init__(
-        self, pool: asyncpg.Pool, plan: Callable[[], ClaimPlan], hands: Hands, clock: Clock, *, timeout: float = 3.0
+        self,
+        pool: asyncpg.Pool,
+        plan: Callable[[], ClaimPlan],
+        hands: Hands,
+        clock: Clock,
+        *,
+        timeout: float = 3.0,
     ) -> None:
         self.database_back = asyncio.Event()
         self.database_back.set()

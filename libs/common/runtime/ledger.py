@@ -10,7 +10,7 @@ from libs.common.clock import Clock
 from libs.common.contracts.topology import Lane
 from libs.common.ids import made_at
 from libs.common.runtime import metrics
-from libs.common.runtime.executor import Result
+from libs.common.runtime.endings import Result
 from libs.common.runtime.gates import GateKey
 from libs.common.runtime.handlers import Handler
 from libs.common.runtime.work import Delivery
@@ -45,7 +45,9 @@ class Ledger:
         name = job.handler_name
         seconds = self._clock.monotonic() - job.started
         metrics.HANDLER_SECONDS.labels(name).observe(seconds)
-        counts = Counter(results[delivery].value if delivery in results else "error" for delivery in job.group)
+        counts = Counter(
+            results[delivery].value if delivery in results else "error" for delivery in job.group
+        )
         for result, number in counts.items():
             metrics.MESSAGES.labels(name, result).inc(number)
         now = self._clock.now()

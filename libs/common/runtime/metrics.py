@@ -4,9 +4,15 @@ from prometheus_client import Counter, Gauge, Histogram
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
-MESSAGES = Counter("worker_messages_total", "Messages that left the consumer's hand, by result.", ["handler", "result"])
-HANDLER_SECONDS = Histogram("worker_handler_duration_seconds", "One call of a handler.", ["handler"], buckets=_SECONDS)
-ATTEMPTS = Histogram("worker_attempts", "Tries a message had when it ended.", ["handler"], buckets=(1, 2, 3, 5, 8, 13))
+MESSAGES = Counter(
+    "worker_messages_total", "Messages that left the consumer's hand, by result.", ["handler", "result"]
+)
+HANDLER_SECONDS = Histogram(
+    "worker_handler_duration_seconds", "One call of a handler.", ["handler"], buckets=_SECONDS
+)
+ATTEMPTS = Histogram(
+    "worker_attempts", "Tries a message had when it ended.", ["handler"], buckets=(1, 2, 3, 5, 8, 13)
+)
 INFLIGHT = Gauge("worker_inflight", "Messages being worked on.", ["service"])
 IN_HAND = Gauge("worker_in_hand", "Messages taken from RabbitMQ or Postgres and not ended.", ["service"])
 REDELIVERED = Counter("worker_redelivered_total", "Messages RabbitMQ brought again.", ["service"])
@@ -20,8 +26,12 @@ END_TO_END = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400),
 )
 FAILED = Counter("worker_failed_total", "Messages given up, by reason.", ["handler", "reason"])
-LOOP_BLOCKED = Counter("worker_loop_blocked_total", "Times a handler kept the event loop from running.", ["handler"])
+LOOP_BLOCKED = Counter(
+    "worker_loop_blocked_total", "Times a handler kept the event loop from running.", ["handler"]
+)
 DATABASE_AWAY = Gauge("worker_database_away", "1 while work waits for Postgres.", ["service"])
 DLQ_SIZE = Gauge("dlq_size", "Messages in `failed`, waiting for a replay.", ["reason"])
 DLQ_OLDEST = Gauge("dlq_oldest_age_seconds", "Age of the oldest message in `failed`.", ["service"])
-SCHEDULED = Gauge("worker_scheduled", "Messages waiting for their time: retries, delays, busy shops.", ["service"])
+SCHEDULED = Gauge(
+    "worker_scheduled", "Messages waiting for their time: retries, delays, busy shops.", ["service"]
+)

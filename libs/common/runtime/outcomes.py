@@ -27,3 +27,7 @@ class TransactionUsed(ShopbusError):
 
 class HandlerDefinitionError(ShopbusError):
     """A handler is declared in a way that cannot work; the message names it."""
+
+
+class HandlerTimeout(ShopbusError):
+    """The handler did not finish within its timeout."""

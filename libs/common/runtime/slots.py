@@ -30,7 +30,9 @@ def lock_class(handler: str, shop: str) -> int:
 class Slots:
     """The per-shop slots this process holds."""
 
-    def __init__(self, connect: Callable[[], Awaitable[asyncpg.Connection]], *, lost: Callable[[], None]) -> None:
+    def __init__(
+        self, connect: Callable[[], Awaitable[asyncpg.Connection]], *, lost: Callable[[], None]
+    ) -> None:
         self._connect = connect
         self._lost = lost
         self._conn: asyncpg.Connection | None = None

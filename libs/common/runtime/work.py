@@ -109,7 +109,9 @@ class LaneBuffers:
         self._credit[best] -= sum(self._weights[lane] for lane in ready)
         return best
 
-    def take(self, lane: Lane, most: Callable[[Delivery], int], alike: Callable[[Delivery, Delivery], bool]) -> list[Delivery]:
+    def take(
+        self, lane: Lane, most: Callable[[Delivery], int], alike: Callable[[Delivery, Delivery], bool]
+    ) -> list[Delivery]:
         """Takes the lane's first message, and those behind it that may share its transaction."""
         queue = self._waiting[lane]
         group = [queue.popleft()]
