@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
 
@@ -17,17 +16,15 @@ from libs.common.contracts.envelope import Message
 from libs.common.contracts.topology import Lane, queue_name, work_key
 from libs.common.db import connection, is_away
 from libs.common.errors import BrokerAway
-from libs.common.ids import id_floor
 from libs.common.outbox import metrics, put_store
 from libs.common.outbox.circuit import Circuit, State
 from libs.common.outbox.depths import Depths
 from libs.common.outbox.faults import FaultPoints
+from libs.common.outbox.lease_window import LeaseWindow
 
 _log = structlog.get_logger(__name__)
 
 Target = tuple[str, Lane]  # destination and lane: one queue
-
-_LEASE_SLACK = timedelta(seconds=10)  # how much older than its lease a leased row's id may be
 
 
 class Publisher(Protocol):
@@ -68,7 +65,8 @@ class BrokerRoute:
         self.depths = Depths(high_water)
         self.holder = holder
         self._pool, self._publisher, self._clock = pool, publisher, clock
-        self._source, self._lease, self._timeout = source, lease_seconds, timeout
+        self._source, self._timeout = source, timeout
+        self._window = LeaseWindow(clock, lease_seconds=lease_seconds)
         self._freed = freed
         self._probe_seconds = probe_seconds
         self._faults = faults or FaultPoints()
@@ -92,6 +90,7 @@ class BrokerRoute:
         """Takes committed, leased messages for publishing; returns at once."""
         target = (destination, lane)
         self._used.add(target)
+        self._window.note(min(message.id for message in messages))
         self._idle.clear()
         if self.circuit.state is State.OPEN or self._tasks is None:  # opened between the insert and now
             self._to_free.set()
@@ -177,7 +176,9 @@ class BrokerRoute:
 
     async def _free_all(self) -> bool:
         """Frees what this producer leased to RabbitMQ; False if Postgres was away."""
-        since = id_floor(self._clock.now() - timedelta(seconds=self._lease) - _LEASE_SLACK)
+        since = self._window.since()
+        if since is None:
+            return True
         try:
             async with connection(self._pool, self._timeout) as conn:
                 for destination, lane in list(self._used):

@@ -10,6 +10,6 @@ class ConsumerSettings(CommonSettings):
     consumer_buffer: Count = 400  # messages in hand and not started, per lane
     consumer_claim_batch: Count = 100  # rows one claim takes
     consumer_prefetch: Count = 8  # AMQP messages (packs) in hand, per lane
-    consumer_lease_seconds: Seconds = 8.0  # how long a claimed row is left alone without a heartbeat
+    consumer_lease_seconds: Seconds = 6.0  # how long a claimed row is left alone without a heartbeat
     consumer_acquire_seconds: Seconds = 10.0  # how long a handler waits for a database connection
     consumer_blocked_seconds: Seconds = 1.0  # how long the event loop may stand still before it is reported

@@ -21,7 +21,7 @@ from libs.common.runtime.executor import Executor
 from libs.common.runtime.handlers import Registry
 from libs.common.runtime.intake import PostgresIntake
 from libs.common.runtime.keeper import Keeper
-from libs.common.runtime.slots import Slots
+from libs.common.runtime.slots import IDLE_SECONDS, Slots
 from libs.common.runtime.work import Hands, LaneBuffers
 
 OpenBroker = Callable[
@@ -49,6 +49,7 @@ class Consumer:
     ) -> None:
         faults = faults or FaultPoints()
         self._settings = settings
+        self._clock = clock
         self._database_url = database_url
         self._hands, self._buffers = Hands(), LaneBuffers(settings.consumer_concurrency)
         plan = ClaimPlan(name, f"worker:{instance_name()}", settings.consumer_lease_seconds)
@@ -82,6 +83,7 @@ class Consumer:
         parts: list[Coroutine[Any, Any, None]] = [
             self._intake.run(), self._intake.listen(), self._arrivals.ask_for_ever(),
             self._keeper.renew_for_ever(), self._keeper.pay_for_ever(), self._dispatcher.pump_for_ever(),
+            self._slots.keep_for_ever(self._clock),
         ]  # fmt: skip
         if self._broker is not None:
             parts.append(self._broker.run())
@@ -136,4 +138,7 @@ class Consumer:
 
     async def _connect(self) -> asyncpg.Connection:
         seconds = self._settings.database_timeout_seconds
-        return await asyncpg.connect(self._database_url, timeout=seconds, command_timeout=seconds)
+        idle = {"idle_session_timeout": f"{IDLE_SECONDS:g}s"}
+        return await asyncpg.connect(
+            self._database_url, timeout=seconds, command_timeout=seconds, server_settings=idle
+        )

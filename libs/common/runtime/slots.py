@@ -11,7 +11,9 @@ from collections.abc import Awaitable, Callable
 
 import asyncpg
 
+from libs.common.clock import Clock
 from libs.common.db import database_away_named
+from libs.common.errors import DatabaseAway
 
 # A session may take its own lock again, so the slots this process uses are left out by number.
 TAKE = """
@@ -19,6 +21,8 @@ SELECT slot FROM generate_series(0, $2 - 1) AS slot
 WHERE slot <> ALL ($3::int[]) AND pg_try_advisory_lock($1, slot) LIMIT 1
 """
 RELEASE = "SELECT pg_advisory_unlock($1, $2)"
+
+IDLE_SECONDS = 12.0  # Postgres ends the session, and with it the locks, of a process silent for so long
 
 
 def lock_class(handler: str, shop: str) -> int:
@@ -69,6 +73,23 @@ class Slots:
             except BaseException:
                 conn.terminate()  # whatever happened to the unlock, the lock does not outlive its session
                 raise
+
+    async def keep_for_ever(self, clock: Clock) -> None:
+        """Shows Postgres that this process lives: a frozen one loses its locks, so that its shops are not stuck."""
+        while True:
+            await clock.sleep(IDLE_SECONDS / 4)
+            if self._held:
+                await self._ping()
+
+    async def _ping(self) -> None:
+        async with self._turn:
+            if self._conn is None or self._conn.is_closed():
+                return
+            try:
+                with database_away_named():
+                    await self._conn.execute("SELECT 1")
+            except DatabaseAway:
+                self._conn.terminate()
 
     async def close(self) -> None:
         """Ends the session and with it every lock."""
