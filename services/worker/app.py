@@ -6,8 +6,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import asyncpg
-from libs.common.outbox.gauges import gauges_loop
-from libs.common.outbox.retention import retention_loop
 
 from libs.common.bus.consumer import BrokerConsumer
 from libs.common.bus.deliveries import IncomingWork
@@ -16,8 +14,10 @@ from libs.common.clock import Clock, SystemClock
 from libs.common.contracts.topology import CONSUMERS, SOURCES, Lane
 from libs.common.db import database_url, open_pool
 from libs.common.outbox.faults import FaultPoints
+from libs.common.outbox.gauges import gauges_loop
 from libs.common.outbox.open import open_producer
 from libs.common.outbox.producer import Producer
+from libs.common.outbox.retention import retention_loop
 from libs.common.runtime.consumer import Consumer, OpenBroker
 from libs.common.runtime.handlers import Registry, collect, discover
 from libs.common.runtime.schedules import Schedules
@@ -26,6 +26,7 @@ from libs.common.service import Service, serve, until_signalled
 from libs.common.web import require_ops
 from services.worker import routes
 from services.worker.config import Settings
+from services.worker.service import Books, database_check
 
 NAME = "worker"
 
@@ -44,12 +45,13 @@ async def open_service(
         producer = await stack.enter_async_context(
             open_producer(settings, schema=NAME, pool=pool, clock=clock, faults=faults)
         )
+        books = Books(pool, clock, settings.database_timeout_seconds)
         consumer = _consumer(settings, registry, pool, producer, clock, faults)
         await stack.enter_async_context(_working(consumer, settings, registry, pool, producer, clock))
         yield Service(
             NAME,
-            routes=routes.routes(pool, producer, settings, require_ops(settings.ops_token)),
-            checks={"database": partial(routes.database_check, pool, settings.database_timeout_seconds)},
+            routes=routes.routes(books, require_ops(settings.ops_token)),
+            checks={"database": partial(database_check, books)},
             notes={"work": consumer.state},
         )
 

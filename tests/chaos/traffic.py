@@ -67,8 +67,8 @@ class Traffic:
 
     async def _deliver(self, session: aiohttp.ClientSession, delivery: Delivery, *, times: int) -> None:
         for _ in range(times):
-            while (message_id := await self._try(session, delivery)) is None:
-                await asyncio.sleep(0.2)  # noqa: ASYNC110 - this is the pace of tries, nothing is awaited
+            while (message_id := await self._try(session, delivery)) is None:  # noqa: ASYNC110 - the pace of tries
+                await asyncio.sleep(0.2)
             self.record.accepted.setdefault(delivery.webhook_id, set()).add(message_id)
             self.record.topics[message_id] = delivery.topic
 
