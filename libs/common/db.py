@@ -28,6 +28,20 @@ _AWAY = (
     asyncpg.TransactionRollbackError,  # deadlock or serialisation: the same work may be tried again
     asyncpg.ReadOnlySQLTransactionError,  # a demoted primary
     asyncpg.LockNotAvailableError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.PostgresSystemError,
+)
+
+
+# The part of it that a statement meets in the middle of its work, and that no statement can be blamed for.
+_BROKEN_OFF = (
+    DatabaseAway,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,
     asyncpg.PostgresSystemError,
 )
 
@@ -52,26 +66,74 @@ def database_away_named() -> Iterator[None]:
         raise
 
 
+def is_lost(conn: Connection) -> bool:
+    """Whether a connection is gone. One out of a pool refuses to say so once the pool has noticed itself."""
+    try:
+        return bool(conn.is_closed())
+    except asyncpg.InterfaceError:
+        return True
+
+
+def interrupts(error: BaseException) -> bool:
+    """Whether an error of a statement says that the server broke off, not that the statement was wrong."""
+    return isinstance(error, _BROKEN_OFF) and not isinstance(error, asyncpg.QueryCanceledError)
+
+
 def database_url(settings: CommonSettings) -> str:
     """The URL to connect to; raises `DatabaseAway` where none is set and no embedded server was started."""
     if settings.database_url is None:
-        raise DatabaseAway("DATABASE_URL is not set; `shopbus run` starts an embedded Postgres, `serve` does not")
+        raise DatabaseAway(
+            "DATABASE_URL is not set; `shopbus run` starts an embedded Postgres, `serve` does not"
+        )
     return settings.database_url.get_secret_value()
+
+
+IDLE_IN_TRANSACTION = 30.0  # seconds
+
+# A host that vanished without a word is noticed by Postgres within ten seconds or so, and its locks are free again.
+SESSION = {
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+}
+
+
+async def _nothing_to_reset(_: object) -> None:
+    """Spares the round trip that asyncpg makes after every use: nothing here changes a session's state.
+
+    Handlers are told so (docs/handlers.md); asyncpg itself still rolls back a transaction that was left open.
+    """
 
 
 @asynccontextmanager
 async def open_pool(
-    settings: CommonSettings, *, size: int | None = None, name: str = "shopbus"
+    settings: CommonSettings,
+    *,
+    size: int | None = None,
+    name: str = "shopbus",
+    longest_transaction: float | None = None,
 ) -> AsyncIterator[asyncpg.Pool]:
-    """A pool that opens connections as they are needed, so that a service starts while Postgres is away."""
+    """A pool that opens connections as they are needed, so that a service starts while Postgres is away.
+
+    `longest_transaction`, in seconds, is for a pool whose statements somebody else bounds: they have no deadline of
+    their own then, but the server ends a session that holds a transaction open for longer without a word.
+    """
+    timeout = settings.database_timeout_seconds
     pool = asyncpg.create_pool(
         database_url(settings),
         min_size=0,
         max_size=size or settings.database_pool_size,
-        command_timeout=settings.database_timeout_seconds,
-        timeout=settings.database_timeout_seconds,
+        command_timeout=timeout if longest_transaction is None else None,
+        timeout=timeout,
         max_inactive_connection_lifetime=300,
-        server_settings={"application_name": name, "synchronous_commit": "on"},
+        reset=_nothing_to_reset,
+        server_settings={
+            **SESSION,
+            "application_name": name,
+            "synchronous_commit": "on",
+            "idle_in_transaction_session_timeout": f"{longest_transaction or IDLE_IN_TRANSACTION:g}s",
+        },
     )
     async with pool:
         try:

@@ -37,7 +37,9 @@ class CommonSettings(BaseSettings):
     broker_high_water: Count = 5_000  # messages in one queue above which new rows stay in Postgres
     broker_heartbeat_seconds: Count = 5
     broker_connect_seconds: Seconds = 3.0
-    shop_share_per_second: Seconds = 50.0  # beyond it (and the burst) a shop's messages take the overflow lane
+    shop_share_per_second: Seconds = (
+        50.0  # beyond it (and the burst) a shop's messages take the overflow lane
+    )
     shop_share_burst: Count = 500
 
     @field_validator("database_url", "rabbitmq_url", mode="before")

@@ -1,8 +1,8 @@
 """Puts services/worker together; the only file here that opens pools and connections."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import asyncpg
@@ -23,6 +23,7 @@ from libs.common.runtime.handlers import Registry, collect, discover
 from libs.common.runtime.schedules import Schedules
 from libs.common.runtime.watchdog import Watchdog
 from libs.common.service import Service, serve, until_signalled
+from libs.common.tasks import for_ever
 from libs.common.web import require_ops
 from services.worker import routes
 from services.worker.config import Settings
@@ -39,14 +40,13 @@ async def open_service(
     registry = registry or collect(discover(*settings.handler_packages))
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(
-            open_pool(settings, name=f"shopbus {NAME}", size=settings.consumer_concurrency + 6)
-        )
+        pool = await stack.enter_async_context(open_pool(settings, name=f"shopbus {NAME}"))
+        handler_pool = await stack.enter_async_context(_handler_pool(settings, registry))
         producer = await stack.enter_async_context(
             open_producer(settings, schema=NAME, pool=pool, clock=clock, faults=faults)
         )
         books = Books(pool, clock, settings.database_timeout_seconds)
-        consumer = _consumer(settings, registry, pool, producer, clock, faults)
+        consumer = _consumer(settings, registry, pool, handler_pool, producer, clock, faults)
         await stack.enter_async_context(_working(consumer, settings, registry, pool, producer, clock))
         yield Service(
             NAME,
@@ -66,17 +66,27 @@ async def _run(settings: Settings) -> None:
         await serve([service], settings)
 
 
+def _handler_pool(settings: Settings, registry: Registry) -> AbstractAsyncContextManager[asyncpg.Pool]:
+    """Handlers' transactions have no deadline per statement: a handler's own timeout bounds them."""
+    longest = max((handler.timeout for handler in registry.handlers), default=0.0)
+    return open_pool(
+        settings, name=f"shopbus {NAME} handlers", size=settings.consumer_concurrency,
+        longest_transaction=longest + settings.consumer_lease_seconds,
+    )  # fmt: skip
+
+
 def _consumer(
     settings: Settings,
     registry: Registry,
     pool: asyncpg.Pool,
+    handler_pool: asyncpg.Pool,
     producer: Producer,
     clock: Clock,
     faults: FaultPoints | None,
 ) -> Consumer:
     return Consumer(
         NAME, registry, pool, producer, settings, database_url=database_url(settings), clock=clock,
-        open_broker=_open_broker(settings), faults=faults,
+        handler_pool=handler_pool, open_broker=_open_broker(settings), faults=faults,
     )  # fmt: skip
 
 
@@ -105,13 +115,16 @@ async def _working(
 ) -> AsyncIterator[None]:
     watchdog = Watchdog(asyncio.get_running_loop(), limit=settings.consumer_blocked_seconds)
     watchdog.start()
+    parts: dict[str, Callable[[], Awaitable[None]]] = {
+        "schedules": Schedules(NAME, registry.handlers, pool, producer, clock).run,
+        "gauges": partial(gauges_loop, pool, SOURCES, CONSUMERS, clock),
+        "retention": partial(retention_loop, pool, SOURCES, CONSUMERS, settings.retention_days, clock),
+    }
     try:
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(consumer.run()),
-                tasks.create_task(Schedules(NAME, registry.handlers, pool, producer, clock).run()),
-                tasks.create_task(gauges_loop(pool, SOURCES, CONSUMERS, clock)),
-                tasks.create_task(retention_loop(pool, SOURCES, CONSUMERS, settings.retention_days, clock)),
+                *(tasks.create_task(for_ever(name, part, clock)) for name, part in parts.items()),
             ]
             try:
                 yield

@@ -13,7 +13,7 @@ import structlog
 from libs.common.bus.packing import MAX_PACK_BYTES, MAX_PACK_MESSAGES, Packet, encode
 from libs.common.clock import Clock
 from libs.common.contracts.envelope import Message
-from libs.common.contracts.topology import Lane, queue_name, work_key
+from libs.common.contracts.topology import CONSUMERS, Lane, queue_name, work_key
 from libs.common.db import connection, is_away
 from libs.common.errors import BrokerAway
 from libs.common.outbox import metrics, put_store
@@ -72,16 +72,17 @@ class BrokerRoute:
         self._faults = faults or FaultPoints()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._queues: dict[Target, deque[Message]] = {}
-        self._work: dict[Target, asyncio.Event] = {}
-        self._tasks: asyncio.TaskGroup | None = None
+        targets = [(destination, lane) for destination in CONSUMERS for lane in Lane]
+        self._queues: dict[Target, deque[Message]] = {target: deque() for target in targets}
+        self._work = {target: asyncio.Event() for target in targets}
+        self._in_flight: dict[Target, Sequence[Message]] = {}
+        self._ended = False
         self._to_free = asyncio.Event()
-        self._used: set[Target] = set()
 
     def admits(self, destinations: Sequence[str], lane: Lane) -> bool:
         """Whether a new row should be leased to RabbitMQ: circuit, queue depth, and what waits here, say yes."""
         shallow = all(
-            self.depths.shallow(queue_name(name, lane), waiting=len(self._queues.get((name, lane), ())))
+            self.depths.shallow(queue_name(name, lane), waiting=len(self._queues[name, lane]))
             for name in destinations
         )
         return shallow and self.circuit.admits()
@@ -89,16 +90,11 @@ class BrokerRoute:
     def hand_over(self, destination: str, lane: Lane, messages: Sequence[Message]) -> None:
         """Takes committed, leased messages for publishing; returns at once."""
         target = (destination, lane)
-        self._used.add(target)
-        self._window.note(min(message.id for message in messages))
         self._idle.clear()
-        if self.circuit.state is State.OPEN or self._tasks is None:  # opened between the insert and now
+        self._window.note(min(message.id for message in messages))
+        if self.circuit.state is State.OPEN or self._ended:  # opened between the insert and now
             self._to_free.set()
             return
-        if target not in self._queues:
-            self._queues[target] = deque()
-            self._work[target] = asyncio.Event()
-            self._tasks.create_task(self._publish_for_ever(target))
         self._queues[target].extend(messages)
         self._work[target].set()
 
@@ -117,15 +113,21 @@ class BrokerRoute:
         )
 
     async def run(self) -> None:
-        """Publishes, probes and frees until cancelled. At the end, what was not confirmed is freed."""
+        """Publishes, probes and frees until cancelled."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                self._tasks = tasks
+                for target in self._queues:
+                    tasks.create_task(self._publish_for_ever(target))
                 tasks.create_task(self._probe_for_ever())
                 tasks.create_task(self._free_for_ever())
         finally:
-            self._tasks = None
             self._publisher.abort()
+
+    async def give_up(self) -> None:
+        """The end: what was not published is free for consumers at once."""
+        self._ended = True
+        for (destination, lane), first in self._unpublished().items():
+            await self._free(destination, lane, first)
 
     async def drained(self) -> None:
         """Returns once everything handed over was published or freed; the caller sets the deadline."""
@@ -144,15 +146,18 @@ class BrokerRoute:
 
     async def _publish(self, target: Target, pack: Sequence[Message]) -> None:
         started = self._clock.monotonic()
+        self._in_flight[target] = pack
         await self._faults.reach("committed, not published")
         try:
             await self._publisher.publish(work_key(*target), encode(pack))
         except BrokerAway as error:
             cause = str(getattr(error, "cause", "connection"))
             metrics.PUBLISH_FAILURES.labels(self._source, cause).inc(len(pack))
+            del self._in_flight[target]
             self.lost(cause)
             return
         await self._faults.reach("confirmed, not noted")
+        del self._in_flight[target]
         metrics.PUBLISH_SECONDS.labels(self._source).observe(self._clock.monotonic() - started)
         metrics.PACK.labels(self._source).observe(len(pack))
         metrics.PUBLISHED.labels(self._source).inc(len(pack))
@@ -179,18 +184,27 @@ class BrokerRoute:
         since = self._window.since()
         if since is None:
             return True
+        return all([await self._free(destination, lane, since) for destination, lane in self._queues])
+
+    async def _free(self, destination: str, lane: Lane, since: UUID) -> bool:
         try:
             async with connection(self._pool, self._timeout) as conn:
-                for destination, lane in list(self._used):
-                    ids = await put_store.free(conn, self._source, self.holder, destination, lane, since)
-                    metrics.RECLAIMED.labels(self._source).inc(len(ids))
-                    if ids:
-                        self._freed(destination, lane, min(ids))
+                ids = await put_store.free(conn, self._source, self.holder, destination, lane, since)
         except Exception as error:
             if not is_away(error):
                 raise
             return False
+        metrics.RECLAIMED.labels(self._source).inc(len(ids))
+        if ids:
+            self._freed(destination, lane, min(ids))
         return True
+
+    def _unpublished(self) -> dict[Target, UUID]:
+        """The oldest message of each queue that RabbitMQ has not confirmed."""
+        left = {target: [*self._in_flight.get(target, ()), *queue] for target, queue in self._queues.items()}
+        return {
+            target: min(message.id for message in messages) for target, messages in left.items() if messages
+        }
 
     # probing
 
@@ -211,6 +225,7 @@ class BrokerRoute:
     def _probe_failed(self, reason: str) -> None:
         if self.circuit.state is State.OPEN:
             self.circuit.failed(reason)  # the good probes before it do not count
+            self._publisher.abort()  # so that the next one connects, and declares what may be missing
         else:
             self.lost(reason)
 

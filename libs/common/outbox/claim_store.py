@@ -82,7 +82,7 @@ MOVE_DUE = """
 WITH due AS (
     DELETE FROM CONSUMER.scheduled
     WHERE source = $1 AND message_id = ANY (ARRAY(
-        SELECT message_id FROM CONSUMER.scheduled WHERE source = $1 AND due_at <= now()
+        SELECT message_id FROM CONSUMER.scheduled WHERE source = $1 AND due_at <= now() AND lane = ANY ($6::text[])
         ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED))
     RETURNING message_id, lane, attempt, log
 ), moved AS (
@@ -96,23 +96,28 @@ FROM moved AS l CROSS JOIN LATERAL (SELECT * FROM SOURCE.messages WHERE id = l.i
 """
 
 
-async def move_due(conn: Connection, source: str, plan: ClaimPlan, limit: int) -> list[Claimed]:
-    """Moves retries and delayed messages whose time has come into the outbox and takes them in hand."""
+async def move_due(
+    conn: Connection, source: str, plan: ClaimPlan, lanes: Sequence[Lane], limit: int
+) -> list[Claimed]:
+    """Moves retries and delayed messages of these lanes whose time has come into the outbox, and takes them in hand."""
     rows = await conn.fetch(
         bind(MOVE_DUE, source=source, consumer=plan.consumer), source, limit, plan.consumer, plan.holder,
-        timedelta(seconds=plan.lease_seconds),
+        timedelta(seconds=plan.lease_seconds), list(lanes),
     )  # fmt: skip
     return [_claimed(source, row) for row in rows]
 
 
-NEXT_DUE = (
-    "SELECT extract(epoch FROM min(due_at) - now())::float8 FROM CONSUMER.scheduled WHERE source = ANY ($1)"
-)
+NEXT_DUE = """
+SELECT extract(epoch FROM min(due_at) - now())::float8 FROM CONSUMER.scheduled
+WHERE source = ANY ($1) AND lane = ANY ($2::text[])
+"""
 
 
-async def next_due(conn: Connection, consumer: str, sources: Sequence[str]) -> float | None:
+async def next_due(
+    conn: Connection, consumer: str, sources: Sequence[str], lanes: Sequence[Lane]
+) -> float | None:
     """Seconds until the next scheduled message is due; negative if it is overdue, None if there is none."""
-    seconds: float | None = await conn.fetchval(bind(NEXT_DUE, consumer=consumer), list(sources))
+    seconds: float | None = await conn.fetchval(bind(NEXT_DUE, consumer=consumer), list(sources), list(lanes))
     return seconds
 
 
@@ -138,7 +143,8 @@ async def renew(conn: Connection, source: str, plan: ClaimPlan, lane: Lane, ids:
 
 GIVE_BACK = """
 UPDATE SOURCE.outbox
-SET holder = NULL, leased_until = NULL, deliveries = greatest(deliveries - (holder = $4)::int, 0)
+SET holder = NULL, leased_until = NULL, deliveries = greatest(deliveries - (holder = $4)::int, 0),
+    suspicions = CASE WHEN holder = $4 THEN 0 ELSE suspicions END
 WHERE destination = $1 AND lane = $2 AND id = ANY (ARRAY(
     SELECT id FROM SOURCE.outbox
     WHERE destination = $1 AND lane = $2 AND id = ANY ($3::uuid[]) AND (holder = $4 OR holder LIKE 'broker:%')
@@ -151,30 +157,38 @@ async def give_back(conn: Connection, source: str, plan: ClaimPlan, lane: Lane, 
     await conn.execute(bind(GIVE_BACK, source=source), plan.consumer, lane.value, list(ids), plan.holder)
 
 
-REDELIVERED = """
+TAKE_OVER = """
 UPDATE SOURCE.outbox
-SET holder = $4, leased_until = now() + $5::interval, deliveries = least(deliveries + 1, 1000)
+SET holder = $4, leased_until = now() + $5::interval, deliveries = least(deliveries + $6::int, 1000)
 WHERE destination = $1 AND lane = $2 AND id = ANY (ARRAY(
     SELECT id FROM SOURCE.outbox WHERE destination = $1 AND lane = $2 AND id = ANY ($3::uuid[])
       AND (holder = $4 OR holder IS NULL OR holder LIKE 'broker:%' OR leased_until < now())
-    ORDER BY id FOR UPDATE))
+    ORDER BY id FOR UPDATE SKIP LOCKED))
 RETURNING id, deliveries, suspicions, attempt
 """
 
 
-async def redelivered(
-    conn: Connection, source: str, plan: ClaimPlan, lane: Lane, ids: Sequence[UUID]
+async def take_over(
+    conn: Connection, source: str, plan: ClaimPlan, lane: Lane, ids: Sequence[UUID], *, counted: bool
 ) -> dict[UUID, tuple[int, int, int]]:
-    """Counts that RabbitMQ had to bring these again, and leases those that nobody holds.
+    """Leases those rows that nobody holds; `counted` where RabbitMQ brought them again, perhaps after a crash.
 
     Returns (deliveries, suspicions, attempt) for each row that is this consumer's now. The others are done, or in
     somebody else's hands: their copies can be dropped.
     """
     rows = await conn.fetch(
-        bind(REDELIVERED, source=source), plan.consumer, lane.value, list(ids), plan.holder,
-        timedelta(seconds=plan.lease_seconds),
+        bind(TAKE_OVER, source=source), plan.consumer, lane.value, list(ids), plan.holder,
+        timedelta(seconds=plan.lease_seconds), int(counted),
     )  # fmt: skip
     return {row["id"]: (row["deliveries"], row["suspicions"], row["attempt"]) for row in rows}
+
+
+WRITABLE = "SELECT current_setting('transaction_read_only') = 'off'"
+
+
+async def writable(conn: Connection) -> bool:
+    """Whether this server takes writes; one that was demoted to a standby answers but does not."""
+    return bool(await conn.fetchval(WRITABLE))
 
 
 SUSPECT = """

@@ -14,13 +14,13 @@ Result = TypeVar("Result")
 class GroupCommit(Generic[Item, Result]):
     """Gathers items while earlier ones are being written and writes what gathered together.
 
-    `write` commits a whole batch and returns one result per item, in order. When it raises, and the error is the
-    data's rather than the database's (`is_away`), each item is written alone, so that only the bad one fails.
+    `write` commits a whole batch and returns one result or error per item, in order. When it raises, and the error is
+    the data's rather than the database's (`is_away`), each item is written alone, so that only the bad one fails.
     """
 
     def __init__(
         self,
-        write: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
+        write: Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]],
         *,
         size: Callable[[Item], int],
         writers: int = 2,
@@ -34,12 +34,14 @@ class GroupCommit(Generic[Item, Result]):
         self._max_bytes = max_bytes
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._running = 0  # writers that will still look for more; a task outlives its last look by a moment
 
     async def submit(self, item: Item) -> Result:
         """Returns the item's result once it is committed; raises what writing it raised."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if len(self._tasks) < self._writers:
+        if self._running < self._writers:
+            self._running += 1
             task = asyncio.create_task(self._drain())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -51,8 +53,11 @@ class GroupCommit(Generic[Item, Result]):
             await asyncio.wait(self._tasks)
 
     async def _drain(self) -> None:
-        while self._waiting:
-            await self._settle(self._gather())
+        try:
+            while self._waiting:
+                await self._settle(self._gather())
+        finally:
+            self._running -= 1
 
     def _gather(self) -> list[tuple[Item, asyncio.Future[Result]]]:
         batch: list[tuple[Item, asyncio.Future[Result]]] = []
@@ -71,7 +76,7 @@ class GroupCommit(Generic[Item, Result]):
 
     async def _settle(self, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:
-            results = await self._write([item for item, _ in batch]) if batch else ()
+            results = await self._write([item for item, _ in batch]) if batch else []
         except Exception as error:  # noqa: BLE001 - it is handed to the callers whose items failed
             if len(batch) > 1 and not is_away(error):
                 for entry in batch:
@@ -82,5 +87,9 @@ class GroupCommit(Generic[Item, Result]):
                     future.set_exception(error)
         else:
             for (_, future), result in zip(batch, results, strict=True):
-                if not future.done():
+                if future.done():
+                    continue
+                if isinstance(result, Exception):
+                    future.set_exception(result)
+                else:
                     future.set_result(result)

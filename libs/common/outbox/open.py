@@ -15,6 +15,7 @@ from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.producer import Producer, instance_name
 from libs.common.outbox.wakes import Notifier
 from libs.common.settings import CommonSettings
+from libs.common.tasks import for_ever
 
 _log = structlog.get_logger(__name__)
 
@@ -35,13 +36,15 @@ async def open_producer(
     producer = Producer(pool, schema, settings, notifier=notifier, broker=broker, clock=clock)
     try:
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(notifier.run(), name=f"notify {schema}")]
+            running = [tasks.create_task(for_ever(f"notify {schema}", notifier.run, clock))]
             if broker is not None:
-                running.append(tasks.create_task(broker.run(), name=f"broker route {schema}"))
-            yield producer
-            await _close(producer, settings)
-            for task in running:
-                task.cancel()
+                running.append(tasks.create_task(for_ever(f"broker route {schema}", broker.run, clock)))
+            try:
+                yield producer
+            finally:
+                await _close(producer, settings)
+                for task in running:
+                    task.cancel()
     finally:
         await notifier.flush()
 
@@ -54,7 +57,8 @@ async def _close(producer: Producer, settings: CommonSettings) -> None:
         async with asyncio.timeout(2 * settings.broker_confirm_seconds):
             await producer.broker.drained()
     except TimeoutError:
-        _log.warning("Stopped before RabbitMQ confirmed everything; leases bring the rest back.")
+        _log.warning("Stopping before RabbitMQ confirmed everything; the rest is freed.")
+    await producer.broker.give_up()
 
 
 def _broker_route(

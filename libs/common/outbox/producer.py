@@ -12,6 +12,7 @@ from libs.common.clock import Clock, SystemClock
 from libs.common.contracts.envelope import Draft, Message, Receipt
 from libs.common.contracts.topology import Lane, route_for
 from libs.common.db import Connection, connection, database_away_named
+from libs.common.errors import DatabaseAway
 from libs.common.ids import IdFactory
 from libs.common.outbox import metrics, put_store
 from libs.common.outbox.broker_route import BrokerRoute
@@ -104,7 +105,7 @@ class Producer:
         metrics.OVERFLOWED.labels(self.source).inc()
         return Lane.OVERFLOW
 
-    async def _commit(self, drafts: Sequence[Draft]) -> list[Receipt]:
+    async def _commit(self, drafts: Sequence[Draft]) -> Sequence[Receipt | Exception]:
         batch = [self._address(draft) for draft in drafts]
         async with connection(self._pool, self._timeout) as conn:
             if any(draft.delay for draft in drafts):
@@ -127,7 +128,7 @@ class Producer:
 
     async def _with_duplicates(
         self, conn: Connection, batch: Sequence[Outgoing], new: set[UUID]
-    ) -> list[Receipt]:
+    ) -> list[Receipt | Exception]:
         repeated = [out.draft for out in batch if out.id not in new]
         ids = await put_store.known(conn, self.source, repeated)
         await put_store.count_duplicates(conn, self.source, self._name, len(repeated))
@@ -135,9 +136,15 @@ class Producer:
         return [
             Receipt(out.id, duplicate=False)
             if out.id in new
-            else Receipt(ids[out.draft.key or "", out.draft.shop], duplicate=True)
+            else _duplicate(ids.get((out.draft.key, out.draft.shop)))
             for out in batch
         ]
+
+
+def _duplicate(known: UUID | None) -> Receipt | DatabaseAway:
+    if known is None:  # the first one's time ran out between two statements
+        return DatabaseAway("the first acceptance of this message has just expired; send it once more")
+    return Receipt(known, duplicate=True)
 
 
 def _message(source: str, out: Outgoing) -> Message:

@@ -97,7 +97,7 @@ CROSS JOIN LATERAL (SELECT key, shop, id FROM SOURCE.messages WHERE key = i.key 
 """
 
 
-async def known(conn: Connection, source: str, drafts: Sequence[Draft]) -> dict[tuple[str, str], UUID]:
+async def known(conn: Connection, source: str, drafts: Sequence[Draft]) -> dict[tuple[str | None, str], UUID]:
     """The ids under which drafts with these keys were accepted, by (key, shop)."""
     rows = await conn.fetch(
         bind(KNOWN, source=source), [draft.key for draft in drafts], [draft.shop for draft in drafts]

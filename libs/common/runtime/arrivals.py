@@ -3,26 +3,32 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import asyncpg
-import structlog
 
 from libs.common.bus.deliveries import IncomingWork
 from libs.common.clock import Clock
 from libs.common.contracts.envelope import Message
 from libs.common.db import connection, is_away
+from libs.common.ids import made_at
 from libs.common.outbox import claim_store
 from libs.common.outbox.claim_store import Claimed, ClaimPlan
 from libs.common.runtime import metrics
 from libs.common.runtime.keeper import Keeper
 from libs.common.runtime.work import POSTGRES, RABBITMQ, Delivery, Hands, LaneBuffers
 
-_log = structlog.get_logger(__name__)
-
 _BROKER_LEASE_LEFT = (
     2.0  # seconds; nobody tells how much of the broker's lease is left, so the keeper soon renews it
 )
+
+
+_LEASE_MARGIN = 2.0
+_ASK_AGAIN_SECONDS = 0.2
+_ACQUIRE_SECONDS = 3.0
+
+_Counts = tuple[int, int, int]  # deliveries, suspicions, failed attempts
 
 
 class Arrivals:
@@ -37,8 +43,10 @@ class Arrivals:
         keeper: Keeper,
         clock: Clock,
         *,
+        broker_lease_seconds: float,
         arrived: Callable[[], None],
     ) -> None:
+        self._broker_lease = broker_lease_seconds
         self._pool, self._plan, self._hands, self._buffers = pool, plan, hands, buffers
         self._keeper, self._clock, self._arrived = keeper, clock, arrived
         self._again: asyncio.Queue[IncomingWork] = asyncio.Queue()
@@ -59,10 +67,15 @@ class Arrivals:
         """A packet from RabbitMQ; it is acknowledged when the last of its messages has ended."""
         if self.closed:
             return  # not acknowledged: its rows are freed by the stop
-        if work.redelivered or work.dead_lettered:
+        if work.redelivered or work.dead_lettered or self._stale(work):
             self._again.put_nowait(work)
             return
         self._take(self._deliveries(work, work.messages))
+
+    def _stale(self, work: IncomingWork) -> bool:
+        """Whether the broker's lease may have ended while the packet queued, so that others may have its rows."""
+        age = (self._clock.now() - made_at(work.messages[0].id)).total_seconds()
+        return age > self._broker_lease - _LEASE_MARGIN
 
     def rest(self) -> list[Delivery]:
         """What waits to be asked about, at a stop."""
@@ -73,22 +86,27 @@ class Arrivals:
         return rest
 
     async def ask_for_ever(self) -> None:
-        """Looks up what RabbitMQ brought again: a worker may have died of it, so it is counted in Postgres."""
+        """Asks Postgres, before anything is started, about what RabbitMQ brought again or late."""
         while True:
             work = await self._again.get()
-            while not await self._ask(work):
+            if not await self._ask(work):
+                self._again.put_nowait(work)  # at the end: what is behind it need not wait for it
+                await self._clock.sleep(_ASK_AGAIN_SECONDS)
                 await self._keeper.database_back.wait()
 
     async def _ask(self, work: IncomingWork) -> bool:
         deliveries = self._deliveries(work, work.messages)
-        metrics.REDELIVERED.labels(self._plan().consumer).inc(len(deliveries))
-        if work.dead_lettered:  # RabbitMQ gave up; Postgres, which counts exactly, has not yet
-            self._keeper.give_back(deliveries, "dead letter")
+        if work.redelivered:
+            metrics.REDELIVERED.labels(self._plan().consumer).inc(len(deliveries))
+        if (
+            work.dead_lettered or self.closed
+        ):  # RabbitMQ gave it up; Postgres, which counts exactly, has not yet
+            self._keeper.give_back(deliveries, "stopping" if self.closed else "dead letter")
             for delivery in deliveries:
                 delivery.acknowledge()
             return True
         try:
-            ours = await self._count(deliveries)
+            ours = await self._take_over(deliveries, counted=work.redelivered)
         except Exception as error:
             if not is_away(error):
                 raise
@@ -97,26 +115,34 @@ class Arrivals:
         self._sort_out(deliveries, ours)
         return True
 
-    async def _count(self, deliveries: Sequence[Delivery]) -> dict[UUID, tuple[int, int, int]]:
+    async def _take_over(self, deliveries: Sequence[Delivery], *, counted: bool) -> dict[UUID, _Counts]:
+        """What is in hand already is alive: it came again because a connection broke, and is not counted."""
+        ours = {d.message.id: (1, 0, d.message.attempt - 1) for d in deliveries if d.key in self._hands}
         by_source: dict[str, list[UUID]] = defaultdict(list)
         for delivery in deliveries:
-            by_source[delivery.message.source].append(delivery.message.id)
-        ours: dict[UUID, tuple[int, int, int]] = {}
-        async with connection(self._pool, 3.0) as conn:
+            if delivery.message.id not in ours:
+                by_source[delivery.message.source].append(delivery.message.id)
+        async with connection(self._pool, _ACQUIRE_SECONDS) as conn:
             for source, ids in by_source.items():
-                ours |= await claim_store.redelivered(conn, source, self._plan(), deliveries[0].lane, ids)
+                ours |= await claim_store.take_over(
+                    conn, source, self._plan(), deliveries[0].lane, ids, counted=counted
+                )
         return ours
 
-    def _sort_out(self, deliveries: Sequence[Delivery], ours: dict[UUID, tuple[int, int, int]]) -> None:
+    def _sort_out(self, deliveries: Sequence[Delivery], ours: dict[UUID, _Counts]) -> None:
         taken = []
         for delivery in deliveries:
             if counts := ours.get(delivery.message.id):
-                delivery.deliveries, delivery.suspicions = counts[0], counts[1]
+                delivery.deliveries, delivery.suspicions, failed = counts
+                delivery.message = replace(delivery.message, attempt=failed + 1)
                 taken.append(delivery)
             else:
                 metrics.COPIES.labels(self._plan().consumer).inc()
                 delivery.acknowledge()
-        self._take(taken)
+        if self.closed:
+            self._keeper.give_back(taken, "stopping")
+        else:
+            self._take(taken)
 
     def _deliveries(self, work: IncomingWork, messages: Sequence[Message]) -> list[Delivery]:
         ends = self._clock.monotonic() + _BROKER_LEASE_LEFT

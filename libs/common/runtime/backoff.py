@@ -16,10 +16,9 @@ JITTER = 0.2
 
 def wait_after(attempt: int) -> float:
     """Seconds until the next try after failed attempt number `attempt`, which starts at 1."""
-    wait = min(CAP, FIRST * 2.0 ** min(attempt - 1, 20))
-    return wait * random.uniform(1 - JITTER, 1 + JITTER)
+    return spread(min(CAP, FIRST * 2.0 ** min(attempt - 1, 20)))
 
 
-def busy_wait() -> float:
-    """Seconds a message waits that found its shop's slots taken."""
-    return random.uniform(0.2, 1.0)
+def spread(seconds: float) -> float:
+    """A wait with jitter, so that what failed together does not come back together."""
+    return seconds * random.uniform(1 - JITTER, 1 + JITTER)

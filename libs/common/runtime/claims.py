@@ -5,7 +5,7 @@ again. What becomes claimable behind that hint (a lease that ended, a replay) is
 the sweep from the start. The sweep's own cost is kept below a twentieth of the time.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -27,6 +27,8 @@ class Spot:
     lane: Lane
     hint: UUID = FIRST_ID  # claims look above it
     pending: bool = True  # there may be more
+    reached: UUID = FIRST_ID  # the highest id a claim returned, to which the hint returns after a sweep
+    lowered: bool = False  # a wake-up named an id below the hint while a claim was under way
 
 
 class Claims:
@@ -43,7 +45,8 @@ class Claims:
         for spot in self.spots:
             if (spot.source, spot.lane) == (wake.source, wake.lane):
                 spot.pending = True
-                spot.hint = min(spot.hint, _before(wake.first))
+                if wake.first <= spot.hint:
+                    spot.hint, spot.lowered = _before(wake.first), True
 
     def all_pending(self) -> None:
         """Wake-ups may have been missed: look everywhere, from the start."""
@@ -61,10 +64,17 @@ class Claims:
         pause = CUT_OFF_SWEEP_SECONDS if self.cut_off else SWEEP_SECONDS
         self._next_sweep = self._clock.monotonic() + max(pause, seconds * SWEEP_COST)
 
-    def found(self, spot: Spot, ids: Iterable[UUID], *, full: bool) -> None:
-        """A claim at a spot returned these ids; `full` if it returned as many as it asked for."""
-        spot.hint = max((spot.hint, *ids))
-        spot.pending = full
+    def begin(self, spot: Spot) -> UUID:
+        """A claim starts; returns the id it looks above. A wake-up from now on means that there is more."""
+        spot.pending = spot.lowered = False
+        return spot.hint
+
+    def found(self, spot: Spot, ids: Sequence[UUID], *, full: bool) -> None:
+        """The claim returned these ids; `full` if it returned as many as it asked for."""
+        spot.reached = max((spot.reached, *ids))
+        spot.pending = spot.pending or full
+        if not spot.lowered:
+            spot.hint = max(ids) if full else spot.reached
 
     def until_sweep(self) -> float:
         """Seconds until the next sweep."""

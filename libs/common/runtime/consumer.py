@@ -1,8 +1,8 @@
 """A consumer: everything between the arrival of a message and its end, for one service in one process."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import asyncpg
 
@@ -23,6 +23,7 @@ from libs.common.runtime.intake import PostgresIntake
 from libs.common.runtime.keeper import Keeper
 from libs.common.runtime.slots import IDLE_SECONDS, Slots
 from libs.common.runtime.work import Hands, LaneBuffers
+from libs.common.tasks import for_ever
 
 OpenBroker = Callable[
     [Callable[[IncomingWork], None], Callable[[], None], Callable[[], None]], BrokerConsumer
@@ -43,6 +44,7 @@ class Consumer:
         *,
         database_url: str,
         clock: Clock,
+        handler_pool: asyncpg.Pool | None = None,
         open_broker: OpenBroker | None = None,
         sources: Sequence[str] = SOURCES,
         faults: FaultPoints | None = None,
@@ -63,7 +65,13 @@ class Consumer:
         acquire = settings.consumer_acquire_seconds
         endings = Endings(name, pool, clock, acquire_seconds=acquire, scheduled=self._intake.due_in)
         executor = Executor(
-            pool, producer, self._slots, endings, clock, acquire_seconds=acquire, faults=faults
+            handler_pool or pool,
+            producer,
+            self._slots,
+            endings,
+            clock,
+            acquire_seconds=acquire,
+            faults=faults,
         )
         self._dispatcher = Dispatcher(
             registry, pool, self._plan, self._hands, self._buffers, self._keeper, executor, endings, clock,
@@ -71,7 +79,14 @@ class Consumer:
             room_made=self._room_made, faults=faults,
         )  # fmt: skip
         self._arrivals = Arrivals(
-            pool, self._plan, self._hands, self._buffers, self._keeper, clock, arrived=self._dispatcher.pump
+            pool,
+            self._plan,
+            self._hands,
+            self._buffers,
+            self._keeper,
+            clock,
+            broker_lease_seconds=settings.broker_lease_seconds,
+            arrived=self._dispatcher.pump,
         )
         self._broker: BrokerConsumer | None = None
         if open_broker is not None:
@@ -79,17 +94,21 @@ class Consumer:
             self._broker_down()  # until it is up
 
     async def run(self) -> None:
-        """Works until cancelled. A part that fails ends them all, loudly."""
-        parts: list[Coroutine[Any, Any, None]] = [
-            self._intake.run(), self._intake.listen(), self._arrivals.ask_for_ever(),
-            self._keeper.renew_for_ever(), self._keeper.pay_for_ever(), self._dispatcher.pump_for_ever(),
-            self._slots.keep_for_ever(self._clock),
-        ]  # fmt: skip
+        """Works until cancelled."""
+        parts: dict[str, Callable[[], Awaitable[None]]] = {
+            "claim": self._intake.run,
+            "listen": self._intake.listen,
+            "ask": self._arrivals.ask_for_ever,
+            "renew leases": self._keeper.renew_for_ever,
+            "give back": self._keeper.pay_for_ever,
+            "start": self._dispatcher.pump_for_ever,
+            "keep slots": partial(self._slots.keep_for_ever, self._clock),
+        }
         if self._broker is not None:
-            parts.append(self._broker.run())
+            parts["consume"] = self._broker.run
         async with asyncio.TaskGroup() as tasks:
-            for part in parts:
-                tasks.create_task(part)
+            for name, part in parts.items():
+                tasks.create_task(for_ever(name, part, self._clock))
 
     async def quiesce(self, limit_seconds: float) -> None:
         """Takes nothing new, lets what runs finish within the limit, and gives back the rest at once."""
@@ -131,7 +150,7 @@ class Consumer:
     def _room(self, lane: Lane) -> int:
         if self._dispatcher.stopping or not self._keeper.database_back.is_set():
             return 0
-        return self._settings.consumer_buffer - self._buffers.waiting(lane)
+        return self._settings.consumer_buffer - self._dispatcher.waiting(lane)
 
     def _room_made(self) -> None:
         self._intake.look()

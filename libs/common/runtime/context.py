@@ -10,7 +10,7 @@ import structlog
 
 from libs.common.contracts.envelope import Draft, Message
 from libs.common.contracts.topology import Lane
-from libs.common.db import Connection, connection
+from libs.common.db import Connection, connection, interrupts, is_lost
 from libs.common.outbox.producer import Producer
 from libs.common.outbox.put_store import Outgoing
 from libs.common.runtime.outcomes import AlreadyDone, TransactionUsed
@@ -46,6 +46,11 @@ class Context:
         self.emitted: list[Draft] = []
 
     @property
+    def untouched(self) -> bool:
+        """Whether the handler opened no transaction, so that its message still has to be ended."""
+        return not (self.ended or self.interrupted or self.gone is not None)
+
+    @property
     def idempotency_key(self) -> str:
         """The same for every try of this message: give it to whoever you call, so that a repeat has no effect."""
         return str(self.message.id)
@@ -77,11 +82,11 @@ class Context:
             except BaseException as error:
                 if isinstance(error, AlreadyDone):
                     self.gone = error
-                elif conn.is_closed():
+                elif is_lost(conn) or interrupts(error):
                     self.interrupted = True
                 raise
-        self.ended = True
-        self._producer.sent(emitted)
+            self.ended = True
+            self._producer.sent(emitted)
 
     async def finish(self) -> None:
         """Ends a message whose handler opened no transaction but emitted something."""
@@ -129,6 +134,7 @@ class SharedContext(Context):
     def __init__(self, message: Message, conn: Connection, *, pool: asyncpg.Pool, producer: Producer) -> None:
         super().__init__(message, pool=pool, producer=producer, end=_ended_already)
         self._conn = conn
+        self.broken = False
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -138,7 +144,13 @@ class SharedContext(Context):
                 f"{self.message.type}: a handler has one transaction, the one that ends its message"
             )
         self._opened = True
-        yield self._conn
+        try:
+            yield self._conn
+        except BaseException:
+            self.broken = (
+                True  # alone, this would have rolled back; the handler may not hide it from its neighbours
+            )
+            raise
 
 
 async def _ended_already(conn: Connection) -> None:

@@ -30,7 +30,7 @@ SUSPICIOUS = 3  # taken in hand so often without an end, a message is started al
 POISON = 3  # started alone so often without an end, it is given up
 _SUSPECTS: GateKey = ("suspects", "")
 _WAITING_PER_PLACE = 4  # messages of a busy shop that wait in memory for each place it has
-_NO_BOUND = 1_000_000
+_WAITING_SUSPECTS = 200
 
 Results = dict[Delivery, Result]
 Run = Coroutine[Any, Any, Results]
@@ -63,9 +63,13 @@ class Dispatcher:
         self._clock, self._faults = clock, faults
         self._acquire_seconds, self._unhandled_group = acquire_seconds, unhandled_group
         self._room_made = room_made
-        self._gates = Gates()
+        self._gates = Gates(clock)
         self._ledger = Ledger(clock)
         self._running: dict[asyncio.Task[Results], Job] = {}
+
+    def waiting(self, lane: Lane) -> int:
+        """Messages in hand that were not started."""
+        return self._buffers.waiting(lane) + self._gates.waiting[lane]
 
     def pump(self) -> None:
         """Starts what can be started now."""
@@ -136,8 +140,9 @@ class Dispatcher:
                 else self._executor.run(handler, group)
             )
             self._spawn(Job(lane, handler, group, gate, started), run)
-        elif entry is Entry.FULL:
-            self._spawn(Job(lane, handler, group, None, started), self._park(group[0]))
+        elif entry is Entry.FULL and gate is not None:
+            park = self._park(group[0], self._gates.appointment(gate))
+            self._spawn(Job(lane, handler, group, None, started), park)
 
     def _spawn(self, job: Job, run: Run) -> None:
         self._buffers.started(job.lane)
@@ -151,8 +156,8 @@ class Dispatcher:
         await self._faults.reach("committed, not acknowledged")
         return results
 
-    async def _park(self, delivery: Delivery) -> Results:
-        return {delivery: await self._endings.park(delivery)}
+    async def _park(self, delivery: Delivery, seconds: float) -> Results:
+        return {delivery: await self._endings.park(delivery, seconds)}
 
     async def _run_alone(self, handler: Handler | None, delivery: Delivery) -> Results:
         """Starts a message whose earlier holders vanished: noted before, so that it cannot kill for ever."""
@@ -178,13 +183,15 @@ class Dispatcher:
         run.close()  # a task that was cancelled before its first step never started it
         del self._running[task]
         self._buffers.ended(job.lane)
-        if job.gate is not None and (waiting := self._gates.leave(job.gate)) is not None:
+        seconds = self._clock.monotonic() - job.started
+        if job.gate is not None and (waiting := self._gates.leave(job.gate, seconds)) is not None:
             self._buffers.add(waiting, first=True)
         results = _results(job, task)
         released = [delivery for delivery, result in results.items() if result is Result.RELEASED]
         if released:
             self._keeper.give_back(released, "stopping" if self.stopping else "interrupted")
-            self._keeper.database_lost()
+            if not task.cancelled():
+                self._keeper.database_lost()
         for delivery in job.group:
             self._hands.drop(delivery)
         self._ledger.note(job, results)
@@ -195,7 +202,7 @@ class Dispatcher:
 
 def _gate(handler: Handler | None, first: Delivery) -> tuple[GateKey | None, int, int]:
     if first.deliveries >= SUSPICIOUS:
-        return _SUSPECTS, 1, _NO_BOUND
+        return _SUSPECTS, 1, _WAITING_SUSPECTS
     if handler is not None and handler.per_shop is not None and first.message.shop:
         return (handler.name, first.message.shop), handler.per_shop, handler.per_shop * _WAITING_PER_PLACE
     return None, 0, 0

@@ -13,7 +13,7 @@ from libs.common.db import connection, is_away
 from libs.common.outbox import end_store
 from libs.common.outbox.end_store import Attempt, Ending
 from libs.common.outbox.group_commit import GroupCommit
-from libs.common.runtime.backoff import busy_wait, wait_after
+from libs.common.runtime.backoff import spread, wait_after
 from libs.common.runtime.handlers import Handler
 from libs.common.runtime.outcomes import HandlerTimeout, Later, Never
 from libs.common.runtime.work import Delivery
@@ -80,9 +80,9 @@ class Endings:
             return await self._give_up(delivery, "exhausted", attempt)
         return await self._later(delivery, wait_after(delivery.message.attempt), attempt, result=Result.RETRY)
 
-    async def park(self, delivery: Delivery) -> Result:
-        """Puts a message aside for a moment, because its shop has enough of its kind running and waiting."""
-        return await self._later(delivery, busy_wait(), None, result=Result.BUSY)
+    async def park(self, delivery: Delivery, seconds: float) -> Result:
+        """Puts a message aside for a while, because its shop has enough of its kind running and waiting."""
+        return await self._later(delivery, spread(seconds), None, result=Result.BUSY)
 
     async def poisoned(self, delivery: Delivery) -> Result:
         """Gives up a message whose holders vanished too often."""

@@ -18,13 +18,15 @@ from libs.common.outbox.producer import Producer
 from libs.common.runtime.context import Context, EndMessages, SharedContext
 from libs.common.runtime.endings import Endings, Result, told
 from libs.common.runtime.handlers import Handler
-from libs.common.runtime.outcomes import AlreadyDone, HandlerTimeout
+from libs.common.runtime.outcomes import AlreadyDone, HandlerCancelled, HandlerTimeout
 from libs.common.runtime.slots import Slots
 from libs.common.runtime.work import Delivery
 
 _log = structlog.get_logger(__name__)
 
 Results = dict[Delivery, Result]
+
+_ELSEWHERE_BUSY_SECONDS = 1.0  # when other processes have all places of a shop
 
 
 class SomeGone(AlreadyDone):
@@ -77,7 +79,7 @@ class Executor:
         except DatabaseAway:
             return Result.RELEASED
         if slot is None:
-            return await self._endings.park(delivery)
+            return await self._endings.park(delivery, _ELSEWHERE_BUSY_SECONDS)
         try:
             return await self._one(handler, delivery)
         finally:
@@ -98,10 +100,10 @@ class Executor:
 
         context = self._context(delivery, end)
         error = await self._call(handler, delivery.message, context)
-        if error is None and not context.ended and context.gone is None:
+        if error is None and context.untouched:
             if not context.emitted:
                 return await self._endings.plain(handler, delivery, Result.COMPLETED)
-            error = await _finished(context)
+            error = await _finished(context, handler)
         return await self._outcome(handler, delivery, context, error)
 
     async def _outcome(
@@ -125,7 +127,11 @@ class Executor:
     async def _together(self, handler: Handler, group: Sequence[Delivery]) -> Results | None:
         """One transaction for the group; None if that failed and each is to be tried alone."""
         try:
-            async with connection(self._pool, self._acquire_seconds) as conn, conn.transaction():
+            async with (
+                asyncio.timeout(handler.timeout + self._acquire_seconds),
+                connection(self._pool, self._acquire_seconds) as conn,
+                conn.transaction(),
+            ):
                 endings = [self._endings.ending(handler, delivery) for delivery in group]
                 live = await end_store.end_many(conn, self._endings.consumer, endings)
                 drafts: list[Draft] = []
@@ -145,6 +151,8 @@ class Executor:
         context = SharedContext(delivery.message, conn, pool=self._pool, producer=self._producer)
         if error := await self._call(handler, delivery.message, context):
             raise error
+        if context.broken:
+            raise AlreadyDone
         return context.emitted
 
     async def _batch(self, handler: Handler, live: list[Delivery]) -> Results:
@@ -152,10 +160,10 @@ class Executor:
         while live:
             context = self._context(live[0], self._end_of(handler, live))
             error = await self._call(handler, [delivery.message for delivery in live], context)
-            if error is None and not context.ended and context.gone is None:
+            if error is None and context.untouched:
                 if not context.emitted:
                     return results | await self._end_each(handler, live)
-                error = await _finished(context)
+                error = await _finished(context, handler)
             if isinstance(context.gone, SomeGone):
                 there = context.gone.live
                 results |= {d: Result.DUPLICATE for d in live if d.message.id not in there}
@@ -192,6 +200,10 @@ class Executor:
             return HandlerTimeout(f"timed out after {handler.timeout:g} s") if deadline.expired() else error
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is its message's error
             return error
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is None or task.cancelling():
+                raise  # we are stopping
+            return HandlerCancelled()
         return None
 
     def _context(self, delivery: Delivery, end: EndMessages) -> Context:
@@ -202,10 +214,11 @@ class Executor:
         )  # fmt: skip
 
 
-async def _finished(context: Context) -> Exception | None:
+async def _finished(context: Context, handler: Handler) -> Exception | None:
     """Ends a message that emitted something outside a transaction; what goes wrong is judged like the handler's."""
     try:
-        await context.finish()
+        async with asyncio.timeout(handler.timeout):
+            await context.finish()
     except Exception as error:  # noqa: BLE001
         return error
     return None

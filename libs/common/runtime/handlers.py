@@ -65,8 +65,8 @@ def on(
         "retries": retries,
         "timeout": timeout,
         "per_shop": per_shop,
-        "together": together or 1,
-        "batch": batch or 1,
+        "together": 1 if together is None else together,
+        "batch": 1 if batch is None else batch,
         "takes_list": batch is not None,
     }
 
@@ -101,7 +101,9 @@ def _check(function: Callable[..., Any], patterns: Sequence[str], options: dict[
         problem = "name at least one message type"
     elif options["retries"] < 0 or options["timeout"] <= 0:
         problem = "retries cannot be negative and timeout has to be above zero"
-    elif any((options.get(limit) or 1) < 1 for limit in ("per_shop", "together", "batch")):
+    elif any(
+        limit is not None and limit < 1 for limit in map(options.get, ("per_shop", "together", "batch"))
+    ):
         problem = "per_shop, together and batch are at least 1"
     elif (
         sum(

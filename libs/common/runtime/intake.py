@@ -19,6 +19,7 @@ from libs.common.runtime.claims import Claims, Spot
 _log = structlog.get_logger(__name__)
 
 _LOOK_DUE_SECONDS = 1.0  # how late a message scheduled by another process may start
+_LEAST_PAUSE_SECONDS = 0.05
 
 
 class PostgresIntake:
@@ -140,31 +141,27 @@ class PostgresIntake:
 
     async def _claim(self, spot: Spot) -> None:
         limit = min(self._batch, self._room(spot.lane))
-        spot.pending = False  # a wake-up during the claim sets it again
+        after = self.claims.begin(spot)
         async with connection(self._pool, self._timeout) as conn:
             claimed = await claim_store.claim(
-                conn, spot.source, self.plan, lane=spot.lane, after=spot.hint, limit=limit
+                conn, spot.source, self.plan, lane=spot.lane, after=after, limit=limit
             )
+        self.claims.found(spot, [c.message.id for c in claimed], full=len(claimed) == limit)
         if claimed:
             metrics.CLAIMED.labels(self.plan.consumer, "ready").inc(len(claimed))
-            self.claims.found(
-                spot, (c.message.id for c in claimed), full=spot.pending or len(claimed) == limit
-            )
             self._deliver(claimed)
 
     async def _move_due(self) -> None:
-        room = min(self._room(lane) for lane in Lane)
-        if room <= 0:
-            self._due_at = self._clock.monotonic() + 0.1
-            return
-        limit, full = min(self._batch, room), False
+        lanes = [lane for lane in Lane if self._room(lane) > 0]
+        limit, moved = max(1, min([self._batch, *map(self._room, lanes)])), 0
         async with connection(self._pool, self._timeout) as conn:
             for source in self._sources:
-                moved = await claim_store.move_due(conn, source, self.plan, limit)
-                metrics.CLAIMED.labels(self.plan.consumer, "due").inc(len(moved))
-                self._deliver(moved)
-                full = full or len(moved) == limit
-            wait = 0.0 if full else await claim_store.next_due(conn, self.plan.consumer, self._sources)
-        self._due_at = self._clock.monotonic() + max(
-            0.0, min(_LOOK_DUE_SECONDS, _LOOK_DUE_SECONDS if wait is None else wait)
-        )
+                due = await claim_store.move_due(conn, source, self.plan, lanes, limit)
+                metrics.CLAIMED.labels(self.plan.consumer, "due").inc(len(due))
+                self._deliver(due)
+                moved += len(due)
+            wait = await claim_store.next_due(conn, self.plan.consumer, self._sources, lanes)
+        # What is overdue and was not moved is in another consumer's hands just now.
+        least = 0.0 if moved else _LEAST_PAUSE_SECONDS
+        pause = _LOOK_DUE_SECONDS if wait is None else min(_LOOK_DUE_SECONDS, max(least, wait))
+        self._due_at = self._clock.monotonic() + pause

@@ -11,6 +11,7 @@ import structlog
 from libs.common.clock import Clock
 from libs.common.contracts.topology import Lane
 from libs.common.db import connection, is_away
+from libs.common.errors import DatabaseAway
 from libs.common.outbox import claim_store, put_store
 from libs.common.outbox.claim_store import ClaimPlan
 from libs.common.outbox.wakes import Wake, channel
@@ -90,7 +91,8 @@ class Keeper:
         plan = self._plan()
         try:
             async with connection(self._pool, self._timeout) as conn:
-                await conn.execute("SELECT 1")
+                if not await claim_store.writable(conn):
+                    raise DatabaseAway("Postgres answers but takes no writes")  # noqa: TRY301
                 for (source, lane), ids in list(owed.items()):
                     await claim_store.give_back(conn, source, plan, lane, sorted(ids))
                     wake = Wake(source, lane, min(ids)).payload()

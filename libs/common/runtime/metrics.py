@@ -30,8 +30,17 @@ LOOP_BLOCKED = Counter(
     "worker_loop_blocked_total", "Times a handler kept the event loop from running.", ["handler"]
 )
 DATABASE_AWAY = Gauge("worker_database_away", "1 while work waits for Postgres.", ["service"])
-DLQ_SIZE = Gauge("dlq_size", "Messages in `failed`, waiting for a replay.", ["reason"])
-DLQ_OLDEST = Gauge("dlq_oldest_age_seconds", "Age of the oldest message in `failed`.", ["service"])
+# The next three look at 10,001 rows at most, so that a table of millions costs no more.
+DLQ_SIZE = Gauge(
+    "dlq_size",
+    "Messages in `failed`, waiting for a replay. Counted up to 10001 over all reasons, which means more than 10000.",
+    ["reason"],
+)
+DLQ_OLDEST = Gauge(
+    "dlq_oldest_age_seconds", "How long the oldest of up to 10001 messages has been in `failed`.", ["service"]
+)
 SCHEDULED = Gauge(
-    "worker_scheduled", "Messages waiting for their time: retries, delays, busy shops.", ["service"]
+    "worker_scheduled",
+    "Messages waiting for their time: retries, delays, busy shops. Counted up to 10001, which means more than 10000.",
+    ["service"],
 )

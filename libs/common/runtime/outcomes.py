@@ -31,3 +31,7 @@ class HandlerDefinitionError(ShopbusError):
 
 class HandlerTimeout(ShopbusError):
     """The handler did not finish within its timeout."""
+
+
+class HandlerCancelled(ShopbusError):
+    """The handler was cancelled from within: something it awaited had been cancelled."""

@@ -15,10 +15,11 @@ from libs.common.clock import Clock
 from libs.common.db import database_away_named
 from libs.common.errors import DatabaseAway
 
-# A session may take its own lock again, so the slots this process uses are left out by number.
+# A session may take its own lock again, so the slots this process uses are left out by number. OFFSET 0 keeps Postgres
+# from trying the locks first, which it may find the cheaper of the two conditions.
 TAKE = """
-SELECT slot FROM generate_series(0, $2 - 1) AS slot
-WHERE slot <> ALL ($3::int[]) AND pg_try_advisory_lock($1, slot) LIMIT 1
+SELECT slot FROM (SELECT slot FROM generate_series(0, $2 - 1) AS slot WHERE slot <> ALL ($3::int[]) OFFSET 0) AS free
+WHERE pg_try_advisory_lock($1, slot) LIMIT 1
 """
 RELEASE = "SELECT pg_advisory_unlock($1, $2)"
 
@@ -49,11 +50,20 @@ class Slots:
         async with self._turn:
             with database_away_named():
                 conn = await self._connection()
-                slot = await conn.fetchval(TAKE, key, limit, sorted(self._held[key]))
+                slot = await self._surely(conn, TAKE, key, limit, sorted(self._held.get(key, ())))
             if slot is None:
                 return None
             self._held[key].add(slot)
             return key, slot
+
+    async def _surely(self, conn: asyncpg.Connection, statement: str, *arguments: object) -> int | None:
+        """Locks and unlocks: where their outcome is unknown, the session goes, and with it every lock."""
+        try:
+            result: int | None = await conn.fetchval(statement, *arguments)
+        except BaseException:
+            conn.terminate()
+            raise
+        return result
 
     async def release(self, taken: tuple[int, int]) -> None:
         """Gives a slot back; without effect where its connection, and so the lock, is gone."""
@@ -67,12 +77,8 @@ class Slots:
                 del self._held[key]
             if conn is None or conn.is_closed():
                 return
-            try:
-                with database_away_named():
-                    await conn.fetchval(RELEASE, key, slot)
-            except BaseException:
-                conn.terminate()  # whatever happened to the unlock, the lock does not outlive its session
-                raise
+            with database_away_named():
+                await self._surely(conn, RELEASE, key, slot)
 
     async def keep_for_ever(self, clock: Clock) -> None:
         """Shows Postgres that this process lives: a frozen one loses its locks, so that its shops are not stuck."""
@@ -99,11 +105,16 @@ class Slots:
             conn.terminate()
 
     async def _connection(self) -> asyncpg.Connection:
-        if self._conn is None or self._conn.is_closed():
+        if self._conn is not None and self._conn.is_closed():
+            self._gone(self._conn)  # asyncpg has ways of closing one that tell nobody
+        if self._conn is None:
             self._conn = await self._connect()
             self._conn.add_termination_listener(self._gone)
         return self._conn
 
-    def _gone(self, _conn: object) -> None:
+    def _gone(self, conn: object) -> None:
+        if conn is not self._conn:
+            return
+        self._conn = None
         self._held.clear()
         self._lost()

@@ -61,6 +61,9 @@ class Hands:
     def __len__(self) -> int:
         return len(self._held)
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._held
+
     def __iter__(self) -> Iterator[Delivery]:
         return iter(list(self._held.values()))
 
