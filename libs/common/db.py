@@ -88,6 +88,21 @@ def database_url(settings: CommonSettings) -> str:
     return settings.database_url.get_secret_value()
 
 
+class HonestConnection(asyncpg.Connection):
+    """A connection whose COMMIT fails where Postgres answers it with a rollback.
+
+    That is what it does when a statement of the transaction failed and its error was swallowed; asyncpg raises nothing.
+    """
+
+    async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:
+        tag: str = await super().execute(query, *args, timeout=timeout)
+        if tag == "ROLLBACK" and query.startswith("COMMIT"):
+            raise asyncpg.InFailedSQLTransactionError(
+                "a statement had failed, so the transaction was rolled back"
+            )
+        return tag
+
+
 IDLE_IN_TRANSACTION = 30.0  # seconds
 
 # A host that vanished without a word is noticed by Postgres within ten seconds or so, and its locks are free again.
@@ -128,6 +143,7 @@ async def open_pool(
         timeout=timeout,
         max_inactive_connection_lifetime=300,
         reset=_nothing_to_reset,
+        connection_class=HonestConnection,
         server_settings={
             **SESSION,
             "application_name": name,

@@ -50,6 +50,7 @@ class Arrivals:
         self._pool, self._plan, self._hands, self._buffers = pool, plan, hands, buffers
         self._keeper, self._clock, self._arrived = keeper, clock, arrived
         self._again: asyncio.Queue[IncomingWork] = asyncio.Queue()
+        self._turn = asyncio.Lock()
         self.closed = False
 
     def from_postgres(self, claimed: Sequence[Claimed]) -> None:
@@ -77,19 +78,20 @@ class Arrivals:
         age = (self._clock.now() - made_at(work.messages[0].id)).total_seconds()
         return age > self._broker_lease - _LEASE_MARGIN
 
-    def rest(self) -> list[Delivery]:
-        """What waits to be asked about, at a stop."""
-        rest: list[Delivery] = []
-        while not self._again.empty():
-            work = self._again.get_nowait()
-            rest += self._deliveries(work, work.messages)
-        return rest
+    async def halt(self) -> None:
+        """Takes nothing more; what waits to be asked about, or is being asked about, is given back."""
+        self.closed = True
+        async with self._turn:
+            while not self._again.empty():
+                await self._ask(self._again.get_nowait())
 
     async def ask_for_ever(self) -> None:
         """Asks Postgres, before anything is started, about what RabbitMQ brought again or late."""
         while True:
             work = await self._again.get()
-            if not await self._ask(work):
+            async with self._turn:
+                asked = await self._ask(work)
+            if not asked:
                 self._again.put_nowait(work)  # at the end: what is behind it need not wait for it
                 await self._clock.sleep(_ASK_AGAIN_SECONDS)
                 await self._keeper.database_back.wait()

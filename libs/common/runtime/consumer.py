@@ -57,7 +57,7 @@ class Consumer:
         plan = ClaimPlan(name, f"worker:{instance_name()}", settings.consumer_lease_seconds)
         self._intake = PostgresIntake(
             pool, plan, sources, clock, room=self._room, deliver=self._claimed,
-            batch=settings.consumer_claim_batch, database_url=database_url,
+            batch=min(settings.consumer_claim_batch, settings.consumer_buffer), database_url=database_url,
             timeout=settings.database_timeout_seconds,
         )  # fmt: skip
         self._keeper = Keeper(pool, self._plan, self._hands, clock, timeout=settings.database_timeout_seconds)
@@ -112,11 +112,11 @@ class Consumer:
 
     async def quiesce(self, limit_seconds: float) -> None:
         """Takes nothing new, lets what runs finish within the limit, and gives back the rest at once."""
-        self._arrivals.closed = True
         self._dispatcher.stopping = True
         if self._broker is not None:
             await self._broker.pause()
-        self._dispatcher.return_unstarted(self._arrivals.rest())
+        await self._intake.halt()
+        await self._arrivals.halt()
         await self._dispatcher.finish(limit_seconds)
         await self._keeper.pay()
         await self._slots.close()

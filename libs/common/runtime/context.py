@@ -48,7 +48,7 @@ class Context:
     @property
     def untouched(self) -> bool:
         """Whether the handler opened no transaction, so that its message still has to be ended."""
-        return not (self.ended or self.interrupted or self.gone is not None)
+        return not self._opened
 
     @property
     def idempotency_key(self) -> str:

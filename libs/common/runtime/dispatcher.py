@@ -91,7 +91,10 @@ class Dispatcher:
     async def finish(self, limit_seconds: float) -> None:
         """Starts nothing more and gives back what was not started; what runs may finish within the limit."""
         self.stopping = True
-        self.return_unstarted(self._buffers.empty() + self._gates.empty())
+        unstarted = self._buffers.empty() + self._gates.empty()
+        self._keeper.give_back(unstarted, "stopping")
+        for delivery in unstarted:
+            self._hands.drop(delivery)
         if self._running:
             await asyncio.wait(self._running, timeout=limit_seconds)
         for task in self._running:
@@ -99,12 +102,6 @@ class Dispatcher:
         while self._running:
             await asyncio.wait(self._running)
             await asyncio.sleep(0)  # their callbacks run
-
-    def return_unstarted(self, deliveries: list[Delivery]) -> None:
-        """Gives back what was in hand and is not worked on."""
-        self._keeper.give_back(deliveries, "stopping")
-        for delivery in deliveries:
-            self._hands.drop(delivery)
 
     def limits_lost(self) -> None:
         """The per-shop locks are gone: what runs under them stops, so that no limit is exceeded."""

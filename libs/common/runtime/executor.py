@@ -18,8 +18,8 @@ from libs.common.outbox.producer import Producer
 from libs.common.runtime.context import Context, EndMessages, SharedContext
 from libs.common.runtime.endings import Endings, Result, told
 from libs.common.runtime.handlers import Handler
-from libs.common.runtime.outcomes import AlreadyDone, HandlerCancelled, HandlerTimeout
-from libs.common.runtime.slots import Slots
+from libs.common.runtime.outcomes import AlreadyDone, HandlerCancelled, HandlerTimeout, NothingCommitted
+from libs.common.runtime.slots import Slot, Slots
 from libs.common.runtime.work import Delivery
 
 _log = structlog.get_logger(__name__)
@@ -85,7 +85,7 @@ class Executor:
         finally:
             await self._leave(slot)
 
-    async def _leave(self, slot: tuple[int, int]) -> None:
+    async def _leave(self, slot: Slot) -> None:
         try:
             await self._slots.release(slot)
         except DatabaseAway:
@@ -120,7 +120,7 @@ class Executor:
             return Result.DUPLICATE
         if context.interrupted or isinstance(error, DatabaseAway):
             return Result.RELEASED
-        return await self._endings.judge(handler, delivery, error or RuntimeError("nothing was committed"))
+        return await self._endings.judge(handler, delivery, error or NothingCommitted())
 
     # many messages, one transaction
 

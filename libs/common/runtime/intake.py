@@ -44,6 +44,8 @@ class PostgresIntake:
         self._room, self._deliver, self._batch = room, deliver, batch
         self._database_url, self._timeout = database_url, timeout
         self._wake = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._halted = False
         self._due_at = clock.monotonic()
 
     def look(self) -> None:
@@ -64,16 +66,24 @@ class PostgresIntake:
 
     async def run(self) -> None:
         """Claims until cancelled; while Postgres is away, tries again every fifth of a second."""
-        while True:
+        while not self._halted:
             self._wake.clear()
             try:
-                with database_away_named():
-                    await self._round()
+                async with self._turn:
+                    with database_away_named():
+                        await self._round()
             except DatabaseAway:
                 self.claims.all_pending()
                 await self._clock.sleep(0.2)
                 continue
             await self._rest()
+
+    async def halt(self) -> None:
+        """Claims nothing more; returns once a claim under way has been delivered."""
+        self._halted = True
+        self._wake.set()
+        async with self._turn:
+            pass
 
     async def listen(self) -> None:
         """Listens for wake-ups on a connection of its own, again and again."""
@@ -121,6 +131,8 @@ class PostgresIntake:
             return
 
     async def _round(self) -> None:
+        if self._halted:
+            return
         if self.claims.sweep_due():
             started = self._clock.monotonic()
             self.claims.start_sweep()

@@ -42,6 +42,7 @@ class Keeper:
         self._clock, self._timeout = clock, timeout
         self._owed: dict[Place, set[UUID]] = defaultdict(set)
         self._owing = asyncio.Event()
+        self._turn = asyncio.Lock()
 
     async def renew_for_ever(self) -> None:
         """The heartbeat: extends every lease in hand before it runs out."""
@@ -85,7 +86,11 @@ class Keeper:
                 await self._clock.sleep(0.2)
 
     async def pay(self) -> bool:
-        """Gives back what is owed now; False if Postgres is away."""
+        """Gives back what is owed; False if Postgres is away."""
+        async with self._turn:
+            return await self._pay()
+
+    async def _pay(self) -> bool:
         self._owing.clear()
         owed, self._owed = self._owed, defaultdict(set)
         plan = self._plan()

@@ -35,3 +35,7 @@ class HandlerTimeout(ShopbusError):
 
 class HandlerCancelled(ShopbusError):
     """The handler was cancelled from within: something it awaited had been cancelled."""
+
+
+class NothingCommitted(ShopbusError):
+    """The handler returned, but its transaction had been rolled back: nothing it did was kept."""

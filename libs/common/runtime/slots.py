@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import asyncpg
 
@@ -32,6 +33,15 @@ def lock_class(handler: str, shop: str) -> int:
     return int.from_bytes(digest, "big", signed=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One place of a shop, and the session whose lock it is."""
+
+    key: int
+    number: int
+    session: asyncpg.Connection
+
+
 class Slots:
     """The per-shop slots this process holds."""
 
@@ -44,7 +54,7 @@ class Slots:
         self._held: dict[int, set[int]] = defaultdict(set)
         self._turn = asyncio.Lock()
 
-    async def take(self, handler: str, shop: str, limit: int) -> tuple[int, int] | None:
+    async def take(self, handler: str, shop: str, limit: int) -> Slot | None:
         """A slot for one message, or None while all are in use somewhere. Raises `DatabaseAway`."""
         key = lock_class(handler, shop)
         async with self._turn:
@@ -54,7 +64,7 @@ class Slots:
             if slot is None:
                 return None
             self._held[key].add(slot)
-            return key, slot
+            return Slot(key, slot, conn)
 
     async def _surely(self, conn: asyncpg.Connection, statement: str, *arguments: object) -> int | None:
         """Locks and unlocks: where their outcome is unknown, the session goes, and with it every lock."""
@@ -65,20 +75,16 @@ class Slots:
             raise
         return result
 
-    async def release(self, taken: tuple[int, int]) -> None:
+    async def release(self, taken: Slot) -> None:
         """Gives a slot back; without effect where its connection, and so the lock, is gone."""
-        key, slot = taken
         async with self._turn:
-            conn = self._conn
-            if slot not in self._held.get(key, ()):
+            if taken.session is not self._conn:
                 return
-            self._held[key].discard(slot)
-            if not self._held[key]:
-                del self._held[key]
-            if conn is None or conn.is_closed():
-                return
+            self._held[taken.key].discard(taken.number)
+            if not self._held[taken.key]:
+                del self._held[taken.key]
             with database_away_named():
-                await self._surely(conn, RELEASE, key, slot)
+                await self._surely(taken.session, RELEASE, taken.key, taken.number)
 
     async def keep_for_ever(self, clock: Clock) -> None:
         """Shows Postgres that this process lives: a frozen one loses its locks, so that its shops are not stuck."""

@@ -81,12 +81,11 @@ class LaneBuffers:
         self._weights = weights
         self._credit: dict[Lane, int] = dict.fromkeys(Lane, 0)
         self.concurrency = concurrency
-        self._most = {
-            Lane.CRITICAL: concurrency,
-            Lane.DEFAULT: max(1, concurrency - max(1, concurrency // 8)),
-            Lane.OVERFLOW: max(1, concurrency // 2),
-            Lane.BULK: max(1, concurrency // 2),
-        }
+        self._for_others = max(
+            1, concurrency - max(1, concurrency // 8)
+        )  # a place is kept for critical messages
+        half = max(1, concurrency // 2)
+        self._most = {Lane.DEFAULT: self._for_others, Lane.OVERFLOW: half, Lane.BULK: half}
 
     def add(self, delivery: Delivery, *, first: bool = False) -> None:
         queue = self._waiting[delivery.lane]
@@ -103,7 +102,16 @@ class LaneBuffers:
         """The lane to serve next, or None while nothing can be started."""
         if self.running >= self.concurrency:
             return None
-        ready = [lane for lane in Lane if self._waiting[lane] and self._running[lane] < self._most[lane]]
+        others = self.running - self._running[Lane.CRITICAL]
+        ready = [
+            lane
+            for lane in Lane
+            if self._waiting[lane]
+            and (
+                lane is Lane.CRITICAL
+                or (others < self._for_others and self._running[lane] < self._most[lane])
+            )
+        ]
         if not ready:
             return None
         for lane in ready:
