@@ -1,0 +1,140 @@
+"""`shopbus run`: everything on this machine, in one process, behind one port."""
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, suppress
+from importlib import import_module
+from pathlib import Path
+
+import typer
+
+from libs.common import logs
+from libs.common.embedded import EmbeddedPostgres
+from libs.common.service import Service, serve, start, until_signalled
+from libs.common.settings import CommonSettings
+from services.cli.config import local_sources
+from services.cli.local import free_port, locked, make_secrets, open_folder, secrets_file
+
+SERVICES: Mapping[str, str] = {
+    "webhooks": "services.webhooks",
+    "worker": "services.worker",
+}
+"""Every service and its package, in the order they open; imported when needed: other commands stay quick."""
+
+_SHUTDOWN_SECONDS = 2.0  # for work in flight: with Postgres to stop after it, Ctrl-C takes less than five
+_USUAL_PORT = 8080
+
+
+def run() -> None:
+    """Run everything on this machine: Postgres, migrations, all services on one port."""
+    common = CommonSettings.load()
+    with suppress(KeyboardInterrupt):  # during the start or the stop: what was opened is closed by then
+        _run(common)
+    typer.echo(f"stopped; the data stays in {common.state_dir}")
+
+
+def _run(common: CommonSettings) -> None:
+    from libs.common.migrate import migrate  # noqa: PLC0415 - other commands need not wait for Alembic
+
+    folder = common.state_dir
+    open_folder(folder)
+    with locked(folder):
+        port = free_port(common.host, common.port)
+        make_secrets(folder)
+        _stop_on_signals()
+        _configure_logs(common)
+        with _database(common) as url:
+            migrate(url)
+            overrides = {**_overrides(common), "database_url": url, "port": port}
+            start(until_signalled(_serve_all(overrides)))
+
+
+def _stop_on_signals() -> None:
+    """SIGTERM and a closed terminal stop us as Ctrl-C does, also while no event loop runs."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+
+
+def _configure_logs(common: CommonSettings) -> None:
+    """Quiet and readable, unless the settings say otherwise."""
+    chosen = common.model_fields_set
+    logs.configure(
+        common.log_level if "log_level" in chosen else "WARNING",
+        common.log_format if "log_format" in chosen else "console",
+    )
+
+
+@contextmanager
+def _database(common: CommonSettings) -> Iterator[str]:
+    """The URL of the database: the one that is set, or an embedded server that runs as long as we do."""
+    if common.database_url is not None:
+        yield common.database_url.get_secret_value()
+        return
+    typer.echo("starting Postgres …")
+    with EmbeddedPostgres(common.state_dir / "postgres") as server:
+        yield server.url
+
+
+def _overrides(common: CommonSettings) -> dict[str, object]:
+    patience = (
+        {} if "shutdown_seconds" in common.model_fields_set else {"shutdown_seconds": _SHUTDOWN_SECONDS}
+    )
+    return {**local_sources(common), **patience}
+
+
+async def _serve_all(overrides: dict[str, object]) -> None:
+    settings = CommonSettings.load(**overrides)
+    async with AsyncExitStack() as opened:
+        services = [await opened.enter_async_context(_open(name, overrides)) for name in SERVICES]
+        await serve(services, settings, started=lambda port: _greet(settings, port))
+
+
+def _open(name: str, overrides: dict[str, object]) -> AbstractAsyncContextManager[Service]:
+    """Opens one service with its own settings."""
+    settings = import_module(f"{SERVICES[name]}.config").Settings.load(**overrides)
+    opening: AbstractAsyncContextManager[Service] = import_module(f"{SERVICES[name]}.app").open_service(
+        settings
+    )
+    return opening
+
+
+def _greet(settings: CommonSettings, port: int) -> None:
+    for line in greeting(settings, port, _command()):
+        typer.echo(line)
+
+
+def greeting(settings: CommonSettings, port: int, command: str) -> list[str]:
+    """What to do next, with commands that work when pasted; where secrets are, never what they are."""
+    base = f"http://{settings.host}:{port}"
+    shopbus = command if port == _USUAL_PORT else f"PORT={port} {command}"
+    broker = (
+        "in use (RABBITMQ_URL)" if settings.rabbitmq_url else "not set: everything runs on Postgres alone"
+    )
+    return [
+        f"shopbus runs at {base} (Ctrl-C stops it)",
+        "",
+        f"  RabbitMQ  {broker}",
+        f"  Ready?    {base}/readyz",
+        f"  Metrics   {base}/metrics",
+        f"  Secrets   {secrets_file(settings.state_dir)} (OPS_TOKEN there opens {base}/api/jobs)",
+        "",
+        "Next, in another terminal:",
+        f"  {shopbus} send webhook orders/create --count 100 --shops 5 --rate 50",
+        f"  {shopbus} jobs ls",
+        f"  {shopbus} why ID",
+        "",
+        "Your first handler goes into services/worker/handlers/: README.md shows one of ten lines.",
+    ]
+
+
+def _command() -> str:
+    """`shopbus`, or the path it was started by where the shell would not find it."""
+    if shutil.which("shopbus"):
+        return "shopbus"
+    started = Path(sys.argv[0]).absolute()
+    if started.name == "__main__.py":
+        return "python -m services.cli"
+    return str(started.relative_to(Path.cwd())) if started.is_relative_to(Path.cwd()) else str(started)

@@ -1,0 +1,33 @@
+"""Both services in this process behind one port, as `shopbus run` has them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from libs.common.service import build_app
+from services.webhooks.app import open_service as open_webhooks
+from services.webhooks.config import Settings as WebhooksSettings
+from services.worker.app import open_service as open_worker
+from services.worker.config import Settings as WorkerSettings
+
+SECRET = "e2e-secret"
+OPS = {"Authorization": "Bearer e2e-ops"}
+
+
+@asynccontextmanager
+async def shopbus(database_url: str, rabbitmq_url: str | None) -> AsyncIterator[TestServer]:
+    """A running shopbus; leaving it stops everything as a signal would."""
+    shared = {
+        "database_url": database_url,
+        "rabbitmq_url": rabbitmq_url,
+        "ops_token": "e2e-ops",
+        "shutdown_seconds": 5,
+    }
+    webhooks = WebhooksSettings.load(shopify_api_secret=SECRET, **shared)
+    worker = WorkerSettings.load(handlers="tests.e2e.handlers", **shared)
+    async with open_webhooks(webhooks) as front, open_worker(worker) as back:
+        runner_app: web.Application = build_app([front, back])
+        async with TestServer(runner_app) as server:
+            yield server
