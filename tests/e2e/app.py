@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from libs.common.service import build_app
@@ -28,6 +27,6 @@ async def shopbus(database_url: str, rabbitmq_url: str | None) -> AsyncIterator[
     webhooks = WebhooksSettings.load(shopify_api_secret=SECRET, **shared)
     worker = WorkerSettings.load(handlers="tests.e2e.handlers", **shared)
     async with open_webhooks(webhooks) as front, open_worker(worker) as back:
-        runner_app: web.Application = build_app([front, back])
-        async with TestServer(runner_app) as server:
+        server = TestServer(build_app([front, back]))
+        async with server:
             yield server
