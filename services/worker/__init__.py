@@ -1,5 +1,5 @@
-"""Runs the app's own handlers on messages, each exactly once in effect, and answers what became of them.
+"""Works on messages: runs the handlers, keeps what became of each message, and answers for it.
 
-Consumes: everything the topology sends to `worker`. Produces: what handlers emit, and the ticks of schedules.
-Owns: the schema `worker` with its outbox, scheduled, failed and history, and the tables of the handlers.
+Consumes every message type of every source. Produces what handlers emit. Owns the schema `worker`: its own outbox,
+what waits, failed and ended (`scheduled`, `failed`, `history`), and the tables of the handlers that ship.
 """

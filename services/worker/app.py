@@ -1,7 +1,7 @@
 """Puts services/worker together; the only file here that opens pools and connections."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -23,7 +23,7 @@ from libs.common.runtime.handlers import Registry, collect, discover
 from libs.common.runtime.schedules import Schedules
 from libs.common.runtime.watchdog import Watchdog
 from libs.common.service import Service, serve, until_signalled
-from libs.common.tasks import for_ever
+from libs.common.tasks import Part, background
 from libs.common.web import require_ops
 from services.worker import routes
 from services.worker.config import Settings
@@ -115,22 +115,17 @@ async def _working(
 ) -> AsyncIterator[None]:
     watchdog = Watchdog(asyncio.get_running_loop(), limit=settings.consumer_blocked_seconds)
     watchdog.start()
-    parts: dict[str, Callable[[], Awaitable[None]]] = {
+    parts: dict[str, Part] = {
+        "consumer": consumer.run,
         "schedules": Schedules(NAME, registry.handlers, pool, producer, clock).run,
         "gauges": partial(gauges_loop, pool, SOURCES, CONSUMERS, clock),
         "retention": partial(retention_loop, pool, SOURCES, CONSUMERS, settings.retention_days, clock),
     }
     try:
-        async with asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(consumer.run()),
-                *(tasks.create_task(for_ever(name, part, clock)) for name, part in parts.items()),
-            ]
+        async with background(parts, clock):
             try:
                 yield
             finally:
                 await consumer.quiesce(settings.shutdown_seconds)
-                for task in running:
-                    task.cancel()
     finally:
         watchdog.stop()

@@ -108,8 +108,10 @@ async def move_due(
 
 
 NEXT_DUE = """
-SELECT extract(epoch FROM min(due_at) - now())::float8 FROM CONSUMER.scheduled
-WHERE source = ANY ($1) AND lane = ANY ($2::text[])
+SELECT extract(epoch FROM min(first.due_at) - now())::float8
+FROM unnest($1::text[]) AS s(source) CROSS JOIN LATERAL (
+    SELECT due_at FROM CONSUMER.scheduled WHERE source = s.source AND lane = ANY ($2::text[])
+    ORDER BY due_at LIMIT 1) AS first
 """
 
 

@@ -18,9 +18,22 @@ OVERFLOWED = Counter(
     ["service"],
 )
 
-PENDING = Gauge("outbox_pending", "Rows in the outbox: work not done yet.", ["service", "lane"])
-OLDEST_AGE = Gauge("outbox_oldest_age_seconds", "Age of the oldest row in the outbox.", ["service"])
-LEASED = Gauge("outbox_leased", "Rows under a lease, by who holds it.", ["service", "holder"])
+# Gauges of tables look at the oldest 10,001 rows of a lane or table, so that a backlog of millions costs no more.
+PENDING = Gauge(
+    "outbox_pending",
+    "Rows in the outbox: work not done yet. Counted up to 10001, which means more than 10000.",
+    ["service", "lane"],
+)
+OLDEST_AGE = Gauge(
+    "outbox_oldest_age_seconds",
+    "How long the row that waits longest has been in the outbox; of each lane's first 10001 rows.",
+    ["service"],
+)
+LEASED = Gauge(
+    "outbox_leased",
+    "Rows under a live lease, by who holds it: broker or worker; of each lane's first 10001 rows.",
+    ["service", "holder"],
+)
 
 PUBLISHED = Counter("outbox_published_total", "Messages that RabbitMQ confirmed.", ["service"])
 PUBLISH_FAILURES = Counter(
@@ -55,4 +68,13 @@ QUEUE_DEPTH = Gauge(
 )
 NOTIFY_FAILURES = Counter(
     "outbox_notify_failures_total", "Wake-ups that could not be sent; polling covers them.", ["service"]
+)
+EXPIRED = Counter(
+    "outbox_expired_total",
+    "What was deleted because its retention was over: payloads, and the traces history and failed.",
+    ["service", "kind"],
+)
+GAUGES_LATE = Counter(
+    "outbox_gauges_late_total",
+    "Refreshes that Postgres did not answer in time; the gauges of the tables show their last value then.",
 )

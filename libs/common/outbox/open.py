@@ -15,7 +15,7 @@ from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.producer import Producer, instance_name
 from libs.common.outbox.wakes import Notifier
 from libs.common.settings import CommonSettings
-from libs.common.tasks import for_ever
+from libs.common.tasks import Part, background
 
 _log = structlog.get_logger(__name__)
 
@@ -34,19 +34,16 @@ async def open_producer(
     notifier = Notifier(pool, schema, timeout=settings.database_timeout_seconds)
     broker = _broker_route(settings, schema, pool, notifier, clock, faults)
     producer = Producer(pool, schema, settings, notifier=notifier, broker=broker, clock=clock)
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(for_ever(f"notify {schema}", notifier.run, clock))]
-            if broker is not None:
-                running.append(tasks.create_task(for_ever(f"broker route {schema}", broker.run, clock)))
-            try:
-                yield producer
-            finally:
-                await _close(producer, settings)
-                for task in running:
-                    task.cancel()
-    finally:
-        await notifier.flush()
+    async with background({f"notify {schema}": notifier.run, **_parts(schema, broker)}, clock):
+        try:
+            yield producer
+        finally:
+            await _close(producer, settings)
+    await notifier.flush()
+
+
+def _parts(schema: str, broker: BrokerRoute | None) -> dict[str, Part]:
+    return {} if broker is None else {f"broker route {schema}": broker.run}
 
 
 async def _close(producer: Producer, settings: CommonSettings) -> None:

@@ -1,7 +1,7 @@
 """A consumer: everything between the arrival of a message and its end, for one service in one process."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import asyncpg
@@ -23,7 +23,7 @@ from libs.common.runtime.intake import PostgresIntake
 from libs.common.runtime.keeper import Keeper
 from libs.common.runtime.slots import IDLE_SECONDS, Slots
 from libs.common.runtime.work import Hands, LaneBuffers
-from libs.common.tasks import for_ever
+from libs.common.tasks import Part, background
 
 OpenBroker = Callable[
     [Callable[[IncomingWork], None], Callable[[], None], Callable[[], None]], BrokerConsumer
@@ -94,8 +94,12 @@ class Consumer:
             self._broker_down()  # until it is up
 
     async def run(self) -> None:
-        """Works until cancelled."""
-        parts: dict[str, Callable[[], Awaitable[None]]] = {
+        """Works until cancelled; `quiesce` comes first where nothing is to be left behind."""
+        async with background(self._parts(), self._clock):
+            await asyncio.Event().wait()
+
+    def _parts(self) -> dict[str, Part]:
+        parts: dict[str, Part] = {
             "claim": self._intake.run,
             "listen": self._intake.listen,
             "ask": self._arrivals.ask_for_ever,
@@ -106,9 +110,7 @@ class Consumer:
         }
         if self._broker is not None:
             parts["consume"] = self._broker.run
-        async with asyncio.TaskGroup() as tasks:
-            for name, part in parts.items():
-                tasks.create_task(for_ever(name, part, self._clock))
+        return parts
 
     async def quiesce(self, limit_seconds: float) -> None:
         """Takes nothing new, lets what runs finish within the limit, and gives back the rest at once."""

@@ -1,0 +1,1 @@
+"""Shopify's own rules without I/O: signatures, shop domains, webhook headers."""

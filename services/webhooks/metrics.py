@@ -1,0 +1,85 @@
+"""Every metric of services/webhooks, with kind, unit and meaning."""
+
+from functools import lru_cache
+
+from prometheus_client import Counter, Histogram
+
+from libs.common.shopify.signatures import Signer
+from libs.common.shopify.webhook_headers import Format
+
+_TOPIC = ("topic", "format")
+
+RECEIVED = Counter(
+    "webhook_received_total", "Requests to the webhook address: accepted, duplicate or rejected.", _TOPIC
+)
+ACCEPTED = Counter("webhook_accepted_total", "Deliveries committed for the first time.", _TOPIC)
+DUPLICATE = Counter(
+    "webhook_duplicate_total", "Deliveries that were committed before; answered with 200.", _TOPIC
+)
+REJECTED = Counter(
+    "webhook_rejected_total", "Requests that were not answered with 200, by cause.", ["reason"]
+)
+VERIFIED = Counter(
+    "webhook_verified_total", "Signatures checked, by the secret that made them: current, old, none.", ["key"]
+)
+VERIFIED_BY = {signer: VERIFIED.labels(signer.value) for signer in Signer}
+TRIGGER_TO_RECEIPT = Histogram(
+    "webhook_trigger_to_receipt_seconds",
+    "From Shopify's X-Shopify-Triggered-At to the commit.",
+    ["topic"],
+    buckets=(0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400),
+)
+REJECTED_UNLOGGED = Counter(
+    "webhook_rejected_unlogged_total", "Rejections that are counted but missing in the log, which is bounded."
+)
+
+OTHER = "other"
+
+# Anyone may put anything into the topic header, so only these become labels. What Shopify adds later is `other`.
+KNOWN_TOPICS = frozenset(
+    """
+    app/scopes_update app/uninstalled app_purchases_one_time/update app_subscriptions/approaching_capped_amount
+    app_subscriptions/update bulk_operations/finish carts/create carts/update checkouts/create checkouts/delete
+    checkouts/update collections/create collections/delete collections/update companies/create companies/delete
+    companies/update customer.tags_added customer.tags_removed customers/create customers/data_request
+    customers/delete customers/disable customers/enable customers/merge customers/purchasing_summary
+    customers/redact customers/update customers_email_marketing_consent/update
+    customers_marketing_consent/update discounts/create discounts/delete discounts/update disputes/create
+    disputes/update domains/create domains/destroy domains/update draft_orders/create draft_orders/delete
+    draft_orders/update fulfillment_events/create fulfillment_events/delete fulfillment_orders/cancelled
+    fulfillment_orders/moved fulfillment_orders/placed_on_hold fulfillments/create fulfillments/update
+    inventory_items/create inventory_items/delete inventory_items/update inventory_levels/connect
+    inventory_levels/disconnect inventory_levels/update locations/activate locations/create
+    locations/deactivate locations/delete locations/update markets/create markets/delete markets/update
+    metafield_definitions/create metafield_definitions/delete metafield_definitions/update metaobjects/create
+    metaobjects/delete metaobjects/update order_transactions/create orders/cancelled orders/create orders/delete
+    orders/edited orders/fulfilled orders/paid orders/partially_fulfilled orders/updated product_feeds/create
+    product_listings/add product_listings/remove product_listings/update products/create products/delete
+    products/update profiles/create profiles/delete profiles/update refunds/create returns/approve
+    returns/cancel returns/close returns/decline returns/request returns/update shop/redact shop/update
+    subscription_billing_attempts/failure subscription_billing_attempts/success subscription_contracts/create
+    subscription_contracts/update tender_transactions/create themes/create themes/delete themes/publish
+    themes/update variants/in_stock variants/out_of_stock customer product
+    """.split()  # noqa: SIM905 - a list would be quotes and commas first
+)
+
+
+class TopicMeters:
+    """The counters of one topic and header family, looked up once."""
+
+    def __init__(self, topic: str, family: str) -> None:
+        self.received = RECEIVED.labels(topic, family)
+        self.accepted = ACCEPTED.labels(topic, family)
+        self.duplicate = DUPLICATE.labels(topic, family)
+        self.trigger_to_receipt = TRIGGER_TO_RECEIPT.labels(topic)
+
+
+def meters(topic: str | None, family: Format) -> TopicMeters:
+    """The counters for a topic as a header gave it; unknown ones share `other`."""
+    known = (topic or "").lower()
+    return _meters(known if known in KNOWN_TOPICS else OTHER, is_next=family is Format.NEXT)
+
+
+@lru_cache(maxsize=4 * len(KNOWN_TOPICS))
+def _meters(topic: str, *, is_next: bool) -> TopicMeters:
+    return TopicMeters(topic, (Format.NEXT if is_next else Format.CLASSIC).value)

@@ -1,0 +1,134 @@
+"""Where a consumer looks for work: where it last found some, where a wake-up points, and now and then everywhere."""
+
+from uuid import UUID
+
+from libs.common.contracts.topology import SOURCES, Lane
+from libs.common.outbox.claim_store import FIRST_ID
+from libs.common.outbox.wakes import Wake
+from libs.common.runtime.claims import CUT_OFF_SWEEP_SECONDS, SWEEP_COST, SWEEP_SECONDS, Claims, Spot
+from tests.clocks import TurnedClock
+
+
+def looked_through() -> tuple[Claims, TurnedClock]:
+    """A consumer that has just swept and found nothing."""
+    clock = TurnedClock()
+    claims = Claims(SOURCES, clock)
+    claims.start_sweep()
+    for spot in claims.spots:
+        spot.pending = False
+    claims.swept(0.0)
+    return claims, clock
+
+
+def spot_of(claims: Claims, source: str, lane: Lane) -> Spot:
+    return next(spot for spot in claims.spots if (spot.source, spot.lane) == (source, lane))
+
+
+def pending(claims: Claims) -> list[tuple[str, Lane]]:
+    return [(spot.source, spot.lane) for spot in claims.spots if spot.pending]
+
+
+def test_a_new_consumer_looks_everywhere_from_the_start_at_once() -> None:
+    claims = Claims(SOURCES, TurnedClock())
+    assert claims.sweep_due()
+    assert len(pending(claims)) == len(SOURCES) * len(Lane)
+    assert {spot.hint for spot in claims.spots} == {FIRST_ID}
+
+
+def test_critical_lanes_are_looked_at_first() -> None:
+    claims = Claims(SOURCES, TurnedClock())
+    assert [spot.lane for spot in claims.spots[: len(SOURCES)]] == [Lane.CRITICAL] * len(SOURCES)
+
+
+def test_claims_go_on_where_the_last_one_ended() -> None:
+    claims, _ = looked_through()
+    spot = spot_of(claims, "webhooks", Lane.DEFAULT)
+    assert claims.begin(spot) == FIRST_ID
+    claims.found(spot, [UUID(int=5), UUID(int=9), UUID(int=7)], full=True)
+    assert (spot.hint, spot.pending) == (UUID(int=9), True)
+    assert claims.begin(spot) == UUID(int=9)
+    claims.found(spot, [UUID(int=11)], full=False)
+    assert (spot.hint, spot.pending) == (UUID(int=11), False)
+
+
+def test_a_wake_up_concerns_its_place_only() -> None:
+    claims, _ = looked_through()
+    claims.woken(Wake("worker", Lane.BULK, UUID(int=3)))
+    assert pending(claims) == [("worker", Lane.BULK)]
+
+
+def test_a_wake_up_of_an_older_id_leads_back_to_it() -> None:
+    claims, _ = looked_through()
+    spot = spot_of(claims, "webhooks", Lane.DEFAULT)
+    claims.found(spot, [UUID(int=100)], full=False)
+    claims.woken(Wake("webhooks", Lane.DEFAULT, UUID(int=40)))
+    assert spot.hint < UUID(int=40)
+    claims.woken(Wake("webhooks", Lane.DEFAULT, UUID(int=200)))
+    assert spot.hint < UUID(int=40)  # the older one is still to be found
+
+
+def test_a_wake_up_of_an_older_id_counts_also_while_a_claim_is_under_way() -> None:
+    claims, _ = looked_through()
+    spot = spot_of(claims, "webhooks", Lane.DEFAULT)
+    claims.found(spot, [UUID(int=100)], full=False)
+    claims.begin(spot)
+    claims.woken(Wake("webhooks", Lane.DEFAULT, UUID(int=40)))
+    claims.found(spot, [UUID(int=150)], full=False)
+    assert spot.pending
+    assert claims.begin(spot) < UUID(int=40)
+
+
+def test_a_sweep_that_has_looked_through_returns_to_the_front() -> None:
+    """What was done before it lies dead at the start of the index, and is not to be walked by each claim."""
+    claims, _ = looked_through()
+    spot = spot_of(claims, "webhooks", Lane.DEFAULT)
+    claims.begin(spot)
+    claims.found(spot, [UUID(int=100)], full=False)
+    claims.start_sweep()
+    assert claims.begin(spot) == FIRST_ID
+    claims.found(spot, [UUID(int=30)], full=True)
+    assert claims.begin(spot) == UUID(int=30)  # there may be more between
+    claims.found(spot, [], full=False)
+    assert claims.begin(spot) == UUID(int=100)
+
+
+def test_a_wake_up_of_the_very_first_id_is_no_error() -> None:
+    claims, _ = looked_through()
+    claims.woken(Wake("webhooks", Lane.DEFAULT, FIRST_ID))
+    assert spot_of(claims, "webhooks", Lane.DEFAULT).hint == FIRST_ID
+
+
+def test_now_and_then_everything_is_looked_through_from_the_start() -> None:
+    claims, clock = looked_through()
+    spot = spot_of(claims, "webhooks", Lane.DEFAULT)
+    claims.found(spot, [UUID(int=100)], full=False)
+    assert not claims.sweep_due()
+    clock.turn(SWEEP_SECONDS)
+    assert claims.sweep_due()
+    claims.start_sweep()
+    assert (spot.hint, spot.pending) == (FIRST_ID, True)
+
+
+def test_a_costly_sweep_is_rarer() -> None:
+    claims, clock = looked_through()
+    claims.swept(1.0)
+    clock.turn(SWEEP_COST - 0.1)
+    assert not claims.sweep_due()
+    clock.turn(0.2)
+    assert claims.sweep_due()
+
+
+def test_cut_off_from_rabbitmq_the_sweeps_are_close_together() -> None:
+    claims, clock = looked_through()
+    claims.cut_off = True
+    assert claims.until_sweep() <= CUT_OFF_SWEEP_SECONDS
+    claims.swept(0.0)
+    clock.turn(CUT_OFF_SWEEP_SECONDS)
+    assert claims.sweep_due()
+
+
+def test_when_wake_ups_may_have_been_missed_everything_is_looked_through_at_once() -> None:
+    claims, _ = looked_through()
+    claims.all_pending()
+    assert claims.sweep_due()
+    assert claims.until_sweep() == 0
