@@ -3,6 +3,7 @@
 The same tables declare RabbitMQ's queues, fan messages out into outbox rows and tell consumers where to look.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -59,6 +60,15 @@ class ExternalDestination:
 
     name: str
     pattern: str
+
+
+EXTERNAL: tuple[ExternalDestination, ...] = ()
+"""Add the app's own, e.g. `ExternalDestination("erp", "webhook.orders.#")`, whose program binds its queue itself."""
+
+
+def external_names(message_type: str, externals: Sequence[ExternalDestination] = EXTERNAL) -> tuple[str, ...]:
+    """The destinations outside that get messages of a type."""
+    return tuple(external.name for external in externals if matches(external.pattern, message_type))
 
 
 def matches(pattern: str, message_type: str) -> bool:

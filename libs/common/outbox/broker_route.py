@@ -64,7 +64,8 @@ class BrokerRoute:
         self.circuit = Circuit(clock)
         self.depths = Depths(high_water)
         self.holder = holder
-        self._pool, self._publisher, self._clock = pool, publisher, clock
+        self.publisher = publisher
+        self._pool, self._clock = pool, clock
         self._source, self._timeout = source, timeout
         self._window = LeaseWindow(clock, lease_seconds=lease_seconds)
         self._freed = freed
@@ -107,7 +108,7 @@ class BrokerRoute:
             return
         metrics.CIRCUIT_OPENED.labels(self._source, reason).inc()
         self._show()
-        self._publisher.abort()
+        self.publisher.abort()
         _log.warning(
             "RabbitMQ cannot be trusted; work takes the Postgres route.", service=self._source, reason=reason
         )
@@ -121,7 +122,7 @@ class BrokerRoute:
                 tasks.create_task(self._probe_for_ever())
                 tasks.create_task(self._free_for_ever())
         finally:
-            self._publisher.abort()
+            self.publisher.abort()
 
     async def give_up(self) -> None:
         """The end: what was not published is free for consumers at once."""
@@ -149,7 +150,7 @@ class BrokerRoute:
         self._in_flight[target] = pack
         await self._faults.reach("committed, not published")
         try:
-            await self._publisher.publish(work_key(*target), encode(pack))
+            await self.publisher.publish(work_key(*target), encode(pack))
         except BrokerAway as error:
             cause = str(getattr(error, "cause", "connection"))
             metrics.PUBLISH_FAILURES.labels(self._source, cause).inc(len(pack))
@@ -211,7 +212,7 @@ class BrokerRoute:
     async def _probe_for_ever(self) -> None:
         while True:
             try:
-                await self._publisher.probe()
+                await self.publisher.probe()
                 await self._look_at_depths()
             except BrokerAway as error:
                 self._probe_failed(str(getattr(error, "cause", "connection")))
@@ -225,7 +226,7 @@ class BrokerRoute:
     def _probe_failed(self, reason: str) -> None:
         if self.circuit.state is State.OPEN:
             self.circuit.failed(reason)  # the good probes before it do not count
-            self._publisher.abort()  # so that the next one connects, and declares what may be missing
+            self.publisher.abort()  # so that the next one connects, and declares what may be missing
         else:
             self.lost(reason)
 
@@ -237,7 +238,7 @@ class BrokerRoute:
 
     async def _look_at_depths(self) -> None:
         for name in self.depths.names():
-            ready = await self._publisher.depth(name)
+            ready = await self.publisher.depth(name)
             self.depths.seen(name, ready)
             metrics.QUEUE_DEPTH.labels(self._source, name).set(ready)
 

@@ -36,6 +36,11 @@ LEASED = Gauge(
 )
 
 PUBLISHED = Counter("outbox_published_total", "Messages that RabbitMQ confirmed.", ["service"])
+RELAYED = Counter(
+    "outbox_relayed_total",
+    "Messages that RabbitMQ confirmed for programs outside.",
+    ["service", "destination"],
+)
 PUBLISH_FAILURES = Counter(
     "outbox_publish_failures_total", "Publishes without a confirm.", ["service", "reason"]
 )

@@ -1,7 +1,7 @@
 """Opens a producer with everything it runs on, and closes it so that nothing accepted waits longer than it must."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -10,12 +10,14 @@ import structlog
 from libs.common.bus.link import BrokerOptions
 from libs.common.bus.publisher import BrokerPublisher
 from libs.common.clock import Clock, SystemClock
+from libs.common.contracts.topology import EXTERNAL, ExternalDestination
 from libs.common.outbox.broker_route import BrokerRoute
 from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.producer import Producer, instance_name
+from libs.common.outbox.relay import Relay
 from libs.common.outbox.wakes import Notifier
 from libs.common.settings import CommonSettings
-from libs.common.tasks import Part, background
+from libs.common.tasks import background
 
 _log = structlog.get_logger(__name__)
 
@@ -27,23 +29,31 @@ async def open_producer(
     schema: str,
     pool: asyncpg.Pool,
     clock: Clock | None = None,
+    externals: Sequence[ExternalDestination] = EXTERNAL,
     faults: FaultPoints | None = None,
 ) -> AsyncIterator[Producer]:
     """A running producer for one schema. On closing, commits under way and their publishes are finished first."""
     clock = clock or SystemClock()
     notifier = Notifier(pool, schema, timeout=settings.database_timeout_seconds)
     broker = _broker_route(settings, schema, pool, notifier, clock, faults)
-    producer = Producer(pool, schema, settings, notifier=notifier, broker=broker, clock=clock)
-    async with background({f"notify {schema}": notifier.run, **_parts(schema, broker)}, clock):
+    producer = Producer(
+        pool, schema, settings, notifier=notifier, broker=broker, externals=externals, clock=clock
+    )
+    parts = {f"notify {schema}": notifier.run}
+    if broker is not None:
+        parts[f"broker route {schema}"] = broker.run
+    if broker is not None and externals:
+        producer.relay = Relay(
+            pool, broker, externals, source=schema, holder=f"relay:{instance_name()}", clock=clock,
+            timeout=settings.database_timeout_seconds,
+        )  # fmt: skip
+        parts[f"relay {schema}"] = producer.relay.run
+    async with background(parts, clock):
         try:
             yield producer
         finally:
             await _close(producer, settings)
     await notifier.flush()
-
-
-def _parts(schema: str, broker: BrokerRoute | None) -> dict[str, Part]:
-    return {} if broker is None else {f"broker route {schema}": broker.run}
 
 
 async def _close(producer: Producer, settings: CommonSettings) -> None:

@@ -10,7 +10,7 @@ import asyncpg
 
 from libs.common.clock import Clock, SystemClock
 from libs.common.contracts.envelope import Draft, Message, Receipt
-from libs.common.contracts.topology import Lane, route_for
+from libs.common.contracts.topology import EXTERNAL, ExternalDestination, Lane, external_names, route_for
 from libs.common.db import Connection, connection, database_away_named
 from libs.common.errors import DatabaseAway
 from libs.common.ids import IdFactory
@@ -18,6 +18,7 @@ from libs.common.outbox import metrics, put_store
 from libs.common.outbox.broker_route import BrokerRoute
 from libs.common.outbox.group_commit import GroupCommit
 from libs.common.outbox.put_store import Outgoing
+from libs.common.outbox.relay import Relay
 from libs.common.outbox.shares import ShopShares
 from libs.common.outbox.wakes import Notifier
 from libs.common.settings import CommonSettings
@@ -39,10 +40,13 @@ class Producer:
         *,
         notifier: Notifier,
         broker: BrokerRoute | None = None,
+        externals: Sequence[ExternalDestination] = EXTERNAL,
         clock: Clock | None = None,
     ) -> None:
         self.source = source
         self.broker = broker
+        self.relay: Relay | None = None
+        self._externals = externals
         self._pool, self._notifier = pool, notifier
         self._clock = clock or SystemClock()
         self._ids = IdFactory(self._clock)
@@ -79,6 +83,8 @@ class Producer:
                     handed[destination, out.lane].append(_message(self.source, out))
                 else:
                     self._notifier.ready(destination, out.lane, out.id)
+        if self.relay is not None and any(out.external for out in batch):
+            self.relay.look()
         for (destination, lane), messages in handed.items():
             assert self.broker is not None  # noqa: S101 - only the broker route leases
             self.broker.hand_over(destination, lane, messages)
@@ -96,7 +102,13 @@ class Producer:
         lane = draft.lane or self._lane(draft, route.lane)
         leased = not draft.delay and self.broker is not None and self.broker.admits(route.destinations, lane)
         return Outgoing(
-            self._ids.new(), draft, lane, route.destinations, leased, draft.time or self._clock.now()
+            self._ids.new(),
+            draft,
+            lane,
+            route.destinations,
+            leased,
+            draft.time or self._clock.now(),
+            external_names(draft.type, self._externals) if self._externals else (),
         )
 
     def _lane(self, draft: Draft, lane: Lane) -> Lane:

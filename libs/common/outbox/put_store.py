@@ -23,6 +23,7 @@ class Outgoing:
     destinations: tuple[str, ...]
     leased: bool
     time: datetime
+    external: tuple[str, ...] = ()
 
 
 # Rows are inserted in the order of their keys, so that two batches with the same two webhooks wait for each other
@@ -42,8 +43,11 @@ WITH input AS (
 ), ready AS (
     INSERT INTO SOURCE.outbox (destination, lane, id, holder, leased_until)
     SELECT r.destination, r.lane, r.id,
-           CASE WHEN r.leased THEN $17::text END, CASE WHEN r.leased THEN now() + $18::interval END
-    FROM unnest($13::uuid[], $14::text[], $15::text[], $16::bool[]) AS r(id, destination, lane, leased)
+           CASE WHEN r.leased THEN $18::text END,
+           CASE WHEN r.leased THEN now() + $19::interval
+                WHEN r.delay > 0 THEN now() + make_interval(secs => r.delay) END
+    FROM unnest($13::uuid[], $14::text[], $15::text[], $16::bool[], $17::float8[])
+        AS r(id, destination, lane, leased, delay)
     JOIN stored USING (id)
 )
 SELECT id FROM stored
@@ -63,15 +67,18 @@ async def put(
         for out in batch
     ]  # fmt: skip
     rows = [
-        (out.id, name, out.lane.value, out.leased)
-        for out in batch
-        if not out.draft.delay
-        for name in out.destinations
+        *(
+            (out.id, name, out.lane.value, out.leased, 0.0)
+            for out in batch
+            if not out.draft.delay
+            for name in out.destinations
+        ),
+        *((out.id, name, out.lane.value, False, out.draft.delay) for out in batch for name in out.external),
     ]
     stored = await conn.fetch(
         bind(PUT, source=source),
         *map(list, zip(*columns, strict=True)),
-        *(map(list, zip(*rows, strict=True)) if rows else ([], [], [], [])),
+        *(map(list, zip(*rows, strict=True)) if rows else ([], [], [], [], [])),
         holder,
         timedelta(seconds=lease_seconds),
     )
@@ -89,6 +96,16 @@ async def delay(conn: Connection, source: str, out: Outgoing) -> None:
         await conn.execute(
             bind(DELAY, consumer=consumer), source, out.id, out.lane.value, timedelta(seconds=out.draft.delay)
         )
+
+
+END_EXTERNAL = "DELETE FROM SOURCE.outbox WHERE destination = $1 AND lane = $2 AND id = ANY ($3::uuid[])"
+
+
+async def end_external(
+    conn: Connection, source: str, destination: str, lane: Lane, ids: Sequence[UUID]
+) -> None:
+    """RabbitMQ has confirmed these for a program outside: their rows have done their work."""
+    await conn.execute(bind(END_EXTERNAL, source=source), destination, lane.value, list(ids))
 
 
 KNOWN = """

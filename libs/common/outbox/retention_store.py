@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from libs.common.contracts.topology import CONSUMERS, ROUTES
+from libs.common.contracts.topology import CONSUMERS, EXTERNAL
 from libs.common.db import Connection
 from libs.common.outbox.look_store import LANES
 from libs.common.outbox.names import bind
 
-DESTINATIONS = sorted({*CONSUMERS, *(name for route in ROUTES for name in route.destinations)})
+DESTINATIONS = sorted({*CONSUMERS, *(external.name for external in EXTERNAL)})
 
 TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('shopbus retention', 0))"
 UNLOCK = "SELECT pg_advisory_unlock(hashtextextended('shopbus retention', 0))"
