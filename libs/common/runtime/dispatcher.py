@@ -171,7 +171,7 @@ class Dispatcher:
         if count is None:
             return {delivery: Result.DUPLICATE}
         if count > POISON:
-            return {delivery: await self._endings.poisoned(delivery)}
+            return {delivery: await self._endings.poisoned(handler, delivery)}
         return await self._executor.run(handler, [delivery])
 
     # ending

@@ -13,6 +13,7 @@ from libs.common.db import connection, is_away
 from libs.common.outbox import end_store
 from libs.common.outbox.end_store import Attempt, Ending
 from libs.common.outbox.group_commit import GroupCommit
+from libs.common.runtime import metrics
 from libs.common.runtime.backoff import spread, wait_after
 from libs.common.runtime.handlers import Handler
 from libs.common.runtime.outcomes import HandlerTimeout, Later, Never
@@ -75,19 +76,19 @@ class Endings:
         if isinstance(error, Later):
             return await self._later(delivery, error.seconds, attempt, result=Result.LATER)
         if isinstance(error, (Never, InvalidBody)):
-            return await self._give_up(delivery, "never", attempt)
+            return await self._give_up(handler, delivery, "never", attempt)
         if delivery.message.attempt > handler.retries:
-            return await self._give_up(delivery, "exhausted", attempt)
+            return await self._give_up(handler, delivery, "exhausted", attempt)
         return await self._later(delivery, wait_after(delivery.message.attempt), attempt, result=Result.RETRY)
 
     async def park(self, delivery: Delivery, seconds: float) -> Result:
         """Puts a message aside for a while, because its shop has enough of its kind running and waiting."""
         return await self._later(delivery, spread(seconds), None, result=Result.BUSY)
 
-    async def poisoned(self, delivery: Delivery) -> Result:
+    async def poisoned(self, handler: Handler | None, delivery: Delivery) -> Result:
         """Gives up a message whose holders vanished too often."""
         attempt = self._attempt(delivery, Never("every worker that started it vanished"))
-        return await self._give_up(delivery, "poison", attempt)
+        return await self._give_up(handler, delivery, "poison", attempt)
 
     async def _later(
         self, delivery: Delivery, seconds: float, attempt: Attempt | None, *, result: Result
@@ -103,7 +104,9 @@ class Endings:
         self._scheduled(seconds)
         return result if moved else Result.DUPLICATE
 
-    async def _give_up(self, delivery: Delivery, reason: str, attempt: Attempt) -> Result:
+    async def _give_up(
+        self, handler: Handler | None, delivery: Delivery, reason: str, attempt: Attempt
+    ) -> Result:
         try:
             async with connection(self._pool, self._acquire_seconds) as conn:
                 moved = await end_store.fail(
@@ -112,6 +115,7 @@ class Endings:
         except Exception as error:  # noqa: BLE001 - raised again unless Postgres is away
             return _released(error)
         if moved:
+            metrics.FAILED.labels(handler.name if handler else "none", reason).inc()
             _log.error(
                 "A message was given up.", message_id=str(delivery.message.id), type=delivery.message.type,
                 shop=delivery.message.shop, reason=reason, error=attempt.error,
