@@ -1,0 +1,76 @@
+# Everything runs from .venv, which is made on first use from the pinned and hashed requirements.
+# PYTHON=… chooses the interpreter (3.11 or newer), ARGS="…" goes on to pytest or to the benchmarks.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run test check lint format types imports chaos bench lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime
+DEVELOPMENT := $(VENV)/.development
+PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-compile
+COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --no-config --universal \
+	--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links
+
+CANDIDATES := $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 python
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(RUNTIME) ## everything on this machine: embedded Postgres, migrations, all services on PORT (8080)
+	@exec $(BIN)/shopbus run
+
+test: $(DEVELOPMENT) ## the whole suite against real Postgres and real RabbitMQ, with all that it needs
+	@$(BIN)/pytest $(ARGS)
+
+check: lint types imports test ## what CI runs: formatting, lint, types, import rules, tests
+
+lint: $(DEVELOPMENT) ## formatting and lint rules
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+
+format: $(DEVELOPMENT) ## rewrite the code to the format, and mend what lint can mend itself
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+types: $(DEVELOPMENT) ## mypy --strict
+	$(BIN)/mypy
+
+imports: $(DEVELOPMENT) ## which package may import which
+	$(BIN)/lint-imports --no-cache
+
+chaos: $(DEVELOPMENT) ## the long fault suite
+	@$(BIN)/pytest tests/chaos -m "long or not long" $(ARGS)
+
+ifneq ($(wildcard bench/__main__.py),)
+bench: $(RUNTIME) ## side-by-side benchmarks: prints a table and writes it to bench/results/
+	@$(BIN)/python -m bench $(ARGS)
+endif
+
+lock: $(DEVELOPMENT) ## compile requirements/*.txt again after a change in pyproject.toml (ARGS=--upgrade for newer versions)
+	$(COMPILE) $(ARGS) pyproject.toml -o requirements/runtime.txt
+	$(COMPILE) $(ARGS) --group build -o requirements/build.txt
+	$(COMPILE) $(ARGS) pyproject.toml --group build --group dev -c requirements/runtime.txt -o requirements/dev.txt
+
+clean: ## remove what make made; the data in .shopbus stays
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@for python in $(CANDIDATES); do \
+		if $$python -c '$(NEW_ENOUGH)' 2>/dev/null; then exec $$python -m venv --clear $(VENV); fi; \
+	done; echo "shopbus needs Python 3.11 or newer; name one with PYTHON=…" >&2; exit 1
+
+$(RUNTIME): requirements/runtime.txt requirements/build.txt pyproject.toml | $(BIN)/python
+	@echo "installing into $(VENV) …"
+	@$(PIP_INSTALL) --require-hashes -r requirements/build.txt -r requirements/runtime.txt
+	@$(PIP_INSTALL) --no-build-isolation --editable .
+	@touch $@
+
+$(DEVELOPMENT): requirements/dev.txt pyproject.toml | $(BIN)/python
+	@echo "installing into $(VENV), with the tools of development …"
+	@$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
+	@$(PIP_INSTALL) --no-build-isolation --editable .
+	@touch $(RUNTIME) $@

@@ -1,0 +1,211 @@
+"""A private RabbitMQ node that tests may kill, freeze, starve and wipe."""
+
+import asyncio
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Self
+
+import aio_pika
+
+from tests.servers.machine import Machine
+from tests.servers.ports import accepts
+from tests.servers.rabbitmq_docker import DockerMachine, docker_answers, pull_image
+from tests.servers.rabbitmq_local import LocalMachine, install_with_apt, installed_scripts
+
+_START_SECONDS = 100
+_VHOSTS_AT_ONCE = 16  # one rabbitmqctl call takes most of a second, whether it makes one or many
+_NOT_ENOUGH_DISK = "900000000000000"
+
+_REPLACE_VHOSTS = """
+lists:foreach(fun(V) -> rabbit_vhost:delete(V, <<"tests">>) end, [{used}]),
+lists:foreach(fun(V) ->
+    ok = rabbit_vhost:add(V, <<"tests">>),
+    ok = rabbit_auth_backend_internal:set_permissions(<<"tests">>, V, <<".*">>, <<".*">>, <<".*">>, <<"tests">>)
+end, [{fresh}]).
+"""
+
+
+class RabbitNode:
+    """One node with ports, data and a cookie of its own, on 127.0.0.1 only, gone when the tests are.
+
+    The methods block; an async test that must go on meanwhile calls them through `asyncio.to_thread`.
+    """
+
+    def __init__(self, machine: Machine | None = None) -> None:
+        self._machine = machine or machine_maker()()
+        self._fresh_vhosts: list[str] = []
+        self._used_vhosts: list[str] = []
+        self._taken_vhosts: set[str] = set()
+        self._frozen = False
+        self._starved = False
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        """The default vhost."""
+        return self.vhost_url("%2F")
+
+    def vhost_url(self, vhost: str) -> str:
+        """One vhost, as the node's only user."""
+        return f"amqp://tests:{self._machine.password}@127.0.0.1:{self.port}/{vhost}"
+
+    @property
+    def port(self) -> int:
+        """Where it listens for AMQP, over all restarts."""
+        return self._machine.port
+
+    @property
+    def running(self) -> bool:
+        """Whether the node's process is there, frozen or not."""
+        return self._machine.running
+
+    def start(self) -> None:
+        """Starts the node and returns when it takes connections and makes quorum queues."""
+        self._machine.launch()
+        deadline = time.monotonic() + _START_SECONDS
+        while not accepts(self.port):
+            if not self.running or time.monotonic() > deadline:
+                raise RuntimeError(f"RabbitMQ did not start:\n{self._machine.said()}")
+            time.sleep(0.05)
+        with ThreadPoolExecutor(1) as thread:  # the caller's own thread may be running an event loop
+            thread.submit(asyncio.run, self._probe(deadline)).result()
+
+    def stop(self) -> None:
+        """Stops the node in order; its data stays."""
+        self._machine.stop()
+
+    def kill(self) -> None:
+        """Ends the node with SIGKILL; its data stays as a power cut would leave it."""
+        self._machine.kill()
+        self._frozen = self._starved = False
+        while accepts(self.port):
+            time.sleep(0.01)
+
+    def wipe(self) -> None:
+        """Kills the node and removes its disk: the next start knows no queue, no message and no vhost."""
+        self.kill()
+        self._machine.erase()
+        self._fresh_vhosts, self._used_vhosts, self._taken_vhosts = [], [], set()
+
+    def freeze(self) -> None:
+        """Stops the node's clock: connections stay open and nothing answers."""
+        self._machine.freeze()
+        self._frozen = True
+
+    def thaw(self) -> None:
+        """Lets a frozen node go on."""
+        self._machine.thaw()
+        self._frozen = False
+
+    def ctl(self, *arguments: str) -> str:
+        """What a `rabbitmqctl` command says; raises if it fails."""
+        return self._machine.ctl(*arguments)
+
+    def raise_memory_alarm(self) -> None:
+        """Blocks all publishers, until `clear_alarms`."""
+        self._starved = True
+        self.ctl("set_vm_memory_high_watermark", "0.0000001")
+
+    def raise_disk_alarm(self) -> None:
+        """Blocks all publishers, until `clear_alarms`."""
+        self._starved = True
+        self.ctl("set_disk_free_limit", _NOT_ENOUGH_DISK)
+
+    def clear_alarms(self) -> None:
+        """Ends both alarms."""
+        self.ctl("set_vm_memory_high_watermark", "0.4")
+        self.ctl("set_disk_free_limit", "1000000")
+        self._starved = False
+
+    def delete_queue(self, name: str, vhost: str = "/") -> None:
+        """Removes a queue with all that is in it."""
+        self.ctl("delete_queue", name, "--vhost", vhost)
+
+    def flush(self) -> None:
+        """Makes a queue that was just declared survive a kill.
+
+        RabbitMQ 3 answers up to three seconds before a new queue is on its disk; killed within them, it forgets the
+        queue with the messages that it confirmed in it.
+        """
+        self.ctl("eval", "mnesia:sync_log(), lists:foreach(fun dets:sync/1, dets:all()).")
+
+    def take_vhost(self) -> str:
+        """The name of a vhost that nobody has used."""
+        if not self._fresh_vhosts:
+            self._replace_vhosts()
+        name = self._fresh_vhosts.pop()
+        self._taken_vhosts.add(name)
+        return name
+
+    def give_back_vhost(self, name: str) -> None:
+        """Ends a vhost's use; it is deleted together with others, unless the node was wiped since."""
+        if name in self._taken_vhosts:
+            self._taken_vhosts.remove(name)
+            self._used_vhosts.append(name)
+
+    def heal(self) -> None:
+        """Undoes what a test did: the node runs, answers and takes messages."""
+        if self._frozen:
+            self.thaw()
+        if not self.running:
+            self.start()
+        if self._starved:
+            self.clear_alarms()
+
+    def close(self) -> None:
+        """Ends the node and removes all it left."""
+        self._machine.close()
+
+    def _replace_vhosts(self) -> None:
+        fresh = [f"t{secrets.token_hex(4)}" for _ in range(_VHOSTS_AT_ONCE)]
+        self.ctl("eval", _REPLACE_VHOSTS.format(used=_binaries(self._used_vhosts), fresh=_binaries(fresh)))
+        self.flush()
+        self._fresh_vhosts, self._used_vhosts = fresh, []
+
+    async def _probe(self, deadline: float) -> None:
+        while True:
+            try:
+                await _declare_quorum_queue(self.url)
+            except (OSError, TimeoutError, aio_pika.exceptions.AMQPError):
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.1)
+            else:
+                return
+
+
+async def _declare_quorum_queue(url: str) -> None:
+    async with asyncio.timeout(10), await aio_pika.connect(url) as connection:
+        channel = await connection.channel()
+        queue = await channel.declare_queue("probe", durable=True, arguments={"x-queue-type": "quorum"})
+        await queue.delete(if_unused=False, if_empty=False)
+
+
+def _binaries(names: list[str]) -> str:
+    return ", ".join(f'<<"{name}">>' for name in names)
+
+
+def machine_maker() -> Callable[[], Machine]:
+    """What this computer offers, the quickest first; as root on Debian or Ubuntu it is installed."""
+    if installed_scripts() is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        install_with_apt()
+    if scripts := installed_scripts():
+        return partial(LocalMachine, scripts)
+    if docker_answers():
+        pull_image()
+        return DockerMachine
+    raise RuntimeError(
+        "The tests need RabbitMQ: install rabbitmq-server, or start Docker, or run them as root on Debian or Ubuntu, "
+        "or set RABBITMQ_URL to a server that they may use."
+    )
