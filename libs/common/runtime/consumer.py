@@ -56,7 +56,7 @@ class Consumer:
         self._hands, self._buffers = Hands(), LaneBuffers(settings.consumer_concurrency)
         plan = ClaimPlan(name, f"worker:{instance_name()}", settings.consumer_lease_seconds)
         self._intake = PostgresIntake(
-            pool, plan, sources, clock, room=self._room, deliver=self._claimed,
+            pool, plan, sources, clock, room=self._room, deliver=self._claimed, lost=self._database_lost,
             batch=min(settings.consumer_claim_batch, settings.consumer_buffer), database_url=database_url,
             timeout=settings.database_timeout_seconds,
         )  # fmt: skip
@@ -135,6 +135,9 @@ class Consumer:
 
     def _claimed(self, claimed: Sequence[Claimed]) -> None:
         self._arrivals.from_postgres(claimed)
+
+    def _database_lost(self) -> None:
+        self._keeper.database_lost()
 
     def _limits_lost(self) -> None:
         self._dispatcher.limits_lost()

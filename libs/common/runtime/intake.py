@@ -34,6 +34,7 @@ class PostgresIntake:
         *,
         room: Callable[[Lane], int],
         deliver: Callable[[Sequence[Claimed]], None],
+        lost: Callable[[], None],
         batch: int,
         database_url: str,
         timeout: float = 3.0,
@@ -41,7 +42,7 @@ class PostgresIntake:
         self.plan = plan
         self.claims = Claims(sources, clock)
         self._pool, self._sources, self._clock = pool, tuple(sources), clock
-        self._room, self._deliver, self._batch = room, deliver, batch
+        self._room, self._deliver, self._lost, self._batch = room, deliver, lost, batch
         self._database_url, self._timeout = database_url, timeout
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -73,6 +74,7 @@ class PostgresIntake:
                     with database_away_named():
                         await self._round()
             except DatabaseAway:
+                self._lost()
                 self.claims.all_pending()
                 await self._clock.sleep(0.2)
                 continue
