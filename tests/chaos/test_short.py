@@ -31,7 +31,7 @@ async def routes_used(conn: asyncpg.Connection, route: str) -> None:
     async def more() -> bool:
         return bool(await conn.fetchval(count, route) > before)
 
-    await poll(more, within=60)
+    await poll(more, within=120)  # a quorum queue that a kill left without a leader is made anew after 20 s
 
 
 @pytest.mark.timeout(400)

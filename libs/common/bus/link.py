@@ -39,7 +39,7 @@ class BrokerOptions:
     connect_seconds: float = 3.0  # to connect, and for any answer but a confirm
     confirm_seconds: float = 0.7
     declare_seconds: float = 5.0  # for the whole topology: making quorum queues is slow
-    silence_seconds: float = 60.0  # after which a queue without a leader is deleted and made anew
+    silence_seconds: float = 20.0  # after which a queue without a leader is deleted and made anew
 
     def __post_init__(self) -> None:
         try:

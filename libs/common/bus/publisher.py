@@ -58,7 +58,9 @@ class BrokerPublisher:
         self._options = options
         self._destinations = tuple(destinations)
         self._opening = asyncio.Lock()
+        self._probing = asyncio.Lock()
         self._line: _Line | None = None
+        self._doubted = False  # a packet found no queue: the topology has to be declared again
         self._opened_before = False
         self._connected = metrics.CONNECTED.labels(options.service, _PURPOSE)
         self._blocked = metrics.BLOCKED.labels(options.service)
@@ -96,6 +98,7 @@ class BrokerPublisher:
         try:
             await self._send(line, routing_key, packet, mandatory=mandatory)
         except PublishReturned:
+            self._doubted = True
             metrics.RETURNED.labels(self._options.service).inc()
             raise
         except PublishNacked:
@@ -109,13 +112,15 @@ class BrokerPublisher:
         It takes the channel and the exchange that packets take. After a failure the connection is dropped, so
         that the next probe starts from nothing: it connects and declares the topology again.
         """
-        await self.open()
-        line = self._ready(or_blocked=True)
-        try:
-            await self._round_trip(line)
-        except BrokerAway:
-            self.abort()
-            raise
+        async with self._probing:
+            if self._doubted:
+                self.abort()
+            await self.open()
+            try:
+                await self._round_trip(self._ready(or_blocked=True))
+            except BrokerAway:
+                self.abort()
+                raise
         self._blocked.set(0)
 
     async def depth(self, queue: str) -> int:
@@ -147,7 +152,7 @@ class BrokerPublisher:
         if not line.link.alive:
             raise ConnectionLost
         line.link.on_lost = self._lost
-        self._line = line
+        self._line, self._doubted = line, False
         self._connected.set(1)
         if self._opened_before:
             metrics.RECONNECTS.labels(self._options.service, _PURPOSE).inc()
