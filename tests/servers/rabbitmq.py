@@ -198,14 +198,18 @@ def _binaries(names: list[str]) -> str:
 
 def machine_maker() -> Callable[[], Machine]:
     """What this computer offers, the quickest first; as root on Debian or Ubuntu it is installed."""
-    if installed_scripts() is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        install_with_apt()
-    if scripts := installed_scripts():
+    scripts, problem = installed_scripts(), ""
+    if scripts is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        try:
+            scripts = install_with_apt()
+        except RuntimeError as error:
+            problem = f" Installing it failed: {error}"
+    if scripts:
         return partial(LocalMachine, scripts)
     if docker_answers():
         pull_image()
         return DockerMachine
     raise RuntimeError(
         "The tests need RabbitMQ: install rabbitmq-server, or start Docker, or run them as root on Debian or Ubuntu, "
-        "or set RABBITMQ_URL to a server that they may use."
+        f"or set RABBITMQ_URL to a server that they may use.{problem}"
     )

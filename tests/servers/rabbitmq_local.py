@@ -40,8 +40,8 @@ def installed_scripts() -> Path | None:
     return Path(found).parent if found else None
 
 
-def install_with_apt() -> None:
-    """Installs rabbitmq-server from the distribution, as root, without starting its service."""
+def install_with_apt() -> Path | None:
+    """Installs rabbitmq-server from the distribution, as root, without starting its service; returns its scripts."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     ours = not _POLICY.exists()
     if ours:
@@ -49,10 +49,11 @@ def install_with_apt() -> None:
         _POLICY.chmod(0o755)
     try:
         for step in (["update"], ["install", "--yes", "--no-install-recommends", "rabbitmq-server"]):
-            output_of(["apt-get", *step], environment, within=900)
+            output_of(["apt-get", "-o", "DPkg::Lock::Timeout=300", *step], environment, within=900)
     finally:
         if ours:
             _POLICY.unlink()
+    return installed_scripts()
 
 
 class LocalMachine:
