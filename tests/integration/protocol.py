@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 from uuid import UUID
@@ -19,8 +19,8 @@ from libs.common.bus.link import BrokerOptions
 from libs.common.clock import SystemClock
 from libs.common.contracts.envelope import Draft, Message
 from libs.common.contracts.topology import Lane
-from libs.common.db import Connection, open_pool
-from libs.common.errors import DatabaseAway
+from libs.common.db import Connection, connection, is_away, open_pool
+from libs.common.outbox import end_store
 from libs.common.outbox.claim_store import FIRST_ID
 from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.names import bind
@@ -30,6 +30,7 @@ from libs.common.outbox.wakes import Wake, channel
 from libs.common.runtime.config import ConsumerSettings
 from libs.common.runtime.consumer import Consumer, OpenBroker
 from libs.common.runtime.handlers import Registry, collect
+from tests.integration.senders import Traffic, sending
 from tests.waiting import poll
 
 CONSUMER = "worker"
@@ -113,36 +114,6 @@ class Worker:
             await self.running
 
 
-@dataclass
-class Traffic:
-    """Senders that do as Shopify does: a delivery is sent again until it is accepted."""
-
-    producer: Producer
-    accepted: dict[str, UUID] = field(default_factory=dict)
-    refused: int = 0
-    stopped: bool = False
-
-    async def send(self, message_type: str) -> None:
-        while not self.stopped:
-            key = f"{message_type} {len(self.accepted)}"
-            if (identifier := await self._accepted(Draft(message_type, b"{}", key=key))) is not None:
-                self.accepted[key] = identifier
-            await asyncio.sleep(0.002)  # its own pace
-
-    async def _accepted(self, draft: Draft) -> UUID | None:
-        while not self.stopped:
-            with suppress(DatabaseAway):
-                return (await self.producer.accept(draft)).id
-            self.refused += 1
-            await asyncio.sleep(0.01)
-        return None
-
-    async def more(self, number: int = 100) -> None:
-        """Returns once so many more were accepted."""
-        wanted = len(self.accepted) + number
-        await poll(lambda: len(self.accepted) >= wanted, within=LONG)
-
-
 async def trusted(producer: Producer) -> None:
     """Returns once a producer sends all its messages over RabbitMQ, if it has one."""
     if (broker := producer.broker) is not None:
@@ -202,13 +173,8 @@ class System:
     @asynccontextmanager
     async def traffic(self, *message_types: str) -> AsyncIterator[Traffic]:
         """Senders of these types, until the end of the block."""
-        traffic = Traffic(self.producer)
-        senders = [asyncio.create_task(traffic.send(message_type)) for message_type in message_types]
-        try:
+        async with sending(self.producer, message_types) as traffic:
             yield traffic
-        finally:
-            traffic.stopped = True
-            await asyncio.gather(*senders)
 
     async def free_all(self) -> None:
         """Ends all leases, whoever holds them, and tells the workers."""
@@ -216,7 +182,24 @@ class System:
         await self.pool.execute(FREE_ALL)
         await self.pool.execute("SELECT pg_notify($1, $2)", channel(CONSUMER), wake)
 
+    async def replay(self, identifier: UUID) -> None:
+        """What `POST /api/jobs/{id}/retry` does."""
+        async with connection(self.pool, LONG) as conn:
+            assert await end_store.replay(conn, "webhooks", CONSUMER, identifier) is not None
+
     # what the tests want to know
+
+    async def answers(self) -> None:
+        """Returns once Postgres answers the test again."""
+        await poll(self._answered, within=LONG)
+
+    async def _answered(self) -> bool:
+        try:
+            return bool(await self.pool.fetchval("SELECT true"))
+        except Exception as error:
+            if not is_away(error):
+                raise
+            return False
 
     async def left(self) -> int:
         number: int = await self.pool.fetchval(LEFT)

@@ -118,7 +118,9 @@ async def test_a_full_queue_leaves_new_work_in_postgres_until_it_has_emptied(
     async with system(database, broker_url, broker_lease_seconds=600.0, broker_high_water=20) as one:
         ids = [await one.accept() for _ in range(60)]
         assert await one.pool.fetchval(FREE) > 0
-        assert await one.pool.fetchval(HELD_BY_BROKER) <= 22
+        assert (
+            await one.pool.fetchval(HELD_BY_BROKER) <= 30
+        )  # what is published while the depth is read is not in it
         async with one.working(registry(keep)):
             await one.finished()
             await poll(lambda: route(one).depths.shallow(QUEUE))

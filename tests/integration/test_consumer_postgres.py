@@ -8,7 +8,8 @@ from uuid import UUID
 import pytest
 
 from services.worker.sdk import Context, Message, on
-from tests.integration.protocol import LONG, System, Traffic, effect, registry, system
+from tests.integration.protocol import LONG, System, effect, registry, system
+from tests.integration.senders import Traffic
 from tests.servers.postgres import PostgresServer
 from tests.waiting import poll
 

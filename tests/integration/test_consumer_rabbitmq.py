@@ -18,13 +18,13 @@ from tests.integration.protocol import (
     CONSUMER,
     LONG,
     System,
-    Traffic,
     Worker,
     effect,
     registry,
     system,
     trusted,
 )
+from tests.integration.senders import Traffic
 from tests.servers.ports import free_port
 from tests.servers.rabbitmq import RabbitNode
 from tests.waiting import poll

@@ -83,10 +83,13 @@ class BrokerRoute:
     def admits(self, destinations: Sequence[str], lane: Lane) -> bool:
         """Whether a new row should be leased to RabbitMQ: circuit, queue depth, and what waits here, say yes."""
         shallow = all(
-            self.depths.shallow(queue_name(name, lane), waiting=len(self._queues[name, lane]))
+            self.depths.shallow(queue_name(name, lane), waiting=self._waiting((name, lane)))
             for name in destinations
         )
         return shallow and self.circuit.admits()
+
+    def _waiting(self, target: Target) -> int:
+        return len(self._queues[target]) + len(self._in_flight.get(target, ()))
 
     def hand_over(self, destination: str, lane: Lane, messages: Sequence[Message]) -> None:
         """Takes committed, leased messages for publishing; returns at once."""

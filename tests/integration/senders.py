@@ -1,0 +1,54 @@
+"""Senders whose traffic goes on while a test does harm."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from libs.common.contracts.envelope import Draft
+from libs.common.errors import DatabaseAway
+from libs.common.outbox.producer import Producer
+from tests.waiting import poll
+
+
+@dataclass
+class Traffic:
+    """Senders that do as Shopify does: a delivery is sent again until it is accepted."""
+
+    producer: Producer
+    accepted: dict[str, UUID] = field(default_factory=dict)
+    refused: int = 0
+    stopped: bool = False
+
+    async def send(self, message_type: str) -> None:
+        while not self.stopped:
+            key = f"{message_type} {len(self.accepted)}"
+            if (identifier := await self._accepted(Draft(message_type, b"{}", key=key))) is not None:
+                self.accepted[key] = identifier
+            await asyncio.sleep(0.002)  # its own pace
+
+    async def _accepted(self, draft: Draft) -> UUID | None:
+        while not self.stopped:
+            with suppress(DatabaseAway):
+                return (await self.producer.accept(draft)).id
+            self.refused += 1
+            await asyncio.sleep(0.01)
+        return None
+
+    async def more(self, number: int = 100) -> None:
+        """Returns once so many more were accepted."""
+        wanted = len(self.accepted) + number
+        await poll(lambda: len(self.accepted) >= wanted, within=60)
+
+
+@asynccontextmanager
+async def sending(producer: Producer, message_types: Sequence[str]) -> AsyncIterator[Traffic]:
+    """A sender for each of these types, until the end of the block."""
+    traffic = Traffic(producer)
+    senders = [asyncio.create_task(traffic.send(message_type)) for message_type in message_types]
+    try:
+        yield traffic
+    finally:
+        traffic.stopped = True
+        await asyncio.gather(*senders)

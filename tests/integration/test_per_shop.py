@@ -1,0 +1,187 @@
+"""A shop's limit holds over all processes at every instant, and no shop waits for another's."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+
+import asyncpg
+import pytest
+
+from libs.common.runtime.slots import Slots
+from services.worker.sdk import Context, Message, on
+from tests.integration.protocol import HandlerFunction, System, effect, registry, system
+from tests.waiting import poll
+
+OURS = """
+WITH ours AS (
+    SELECT pid FROM pg_locks
+    WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+)
+"""
+LOCKS = OURS + "SELECT count(*) FROM ours"
+CUT = OURS + "SELECT pg_terminate_backend(pid) FROM ours"
+
+
+@pytest.fixture(params=["postgres", "rabbitmq"])
+def broker(request: pytest.FixtureRequest) -> str | None:
+    return request.getfixturevalue("broker_url") if request.param == "rabbitmq" else None
+
+
+@pytest.fixture
+async def one(database: str, broker: str | None) -> AsyncIterator[System]:
+    async with system(database, broker) as ready:
+        yield ready
+
+
+@dataclass
+class Floor:
+    """Who is inside, seen by all workers of this process."""
+
+    inside: Counter[str] = field(default_factory=Counter)
+    most: Counter[str] = field(default_factory=Counter)
+
+    @contextmanager
+    def entered(self, shop: str) -> Iterator[None]:
+        self.inside[shop] += 1
+        self.most[shop] = max(self.most[shop], self.inside[shop])
+        try:
+            yield
+        finally:
+            self.inside[shop] -= 1
+
+
+def limited(floor: Floor, limit: int, seconds: float = 0.02) -> HandlerFunction:
+    @on("webhook.limited", per_shop=limit)
+    async def work(message: Message, ctx: Context) -> None:
+        with floor.entered(message.shop):
+            await asyncio.sleep(seconds)
+        async with ctx.transaction() as tx:
+            await effect(tx, message)
+
+    return work
+
+
+async def test_never_more_than_the_limit_run_for_one_shop_over_two_workers(one: System) -> None:
+    floor = Floor()
+    handlers = registry(limited(floor, 2))
+    async with one.working(handlers), one.working(handlers):
+        ids = await asyncio.gather(*(one.accept("webhook.limited", shop=f"s{n % 4}") for n in range(120)))
+        await one.finished()
+        assert await one.pool.fetchval(LOCKS) == 0
+    assert floor.most == Counter({f"s{n}": 2 for n in range(4)})
+    await one.done_once(ids)
+
+
+async def test_the_limit_holds_when_the_locks_connection_is_cut_again_and_again(one: System) -> None:
+    floor = Floor()
+    handlers = registry(limited(floor, 2))
+    async with one.working(handlers), one.working(handlers):
+        ids = await asyncio.gather(*(one.accept("webhook.limited", shop=f"s{n % 2}") for n in range(80)))
+        for _ in range(5):
+            await poll(lambda: one.pool.fetch(CUT))
+        await one.finished()
+    assert max(floor.most.values()) == 2
+    await one.done_once(ids)
+
+
+async def test_higher_limits_leave_no_lock_behind(one: System) -> None:
+    floor = Floor()
+    handlers = registry(limited(floor, 6))
+    async with one.working(handlers), one.working(handlers):
+        ids = await asyncio.gather(*(one.accept("webhook.limited", shop="s") for _ in range(120)))
+        await one.finished()
+        assert await one.pool.fetchval(LOCKS) == 0
+    assert 2 < floor.most["s"] <= 6
+    await one.done_once(ids)
+
+
+async def test_a_busy_shop_holds_up_no_other(one: System) -> None:
+    release = asyncio.Event()
+
+    @on("webhook.limited", per_shop=1)
+    async def work(message: Message, ctx: Context) -> None:
+        if message.shop == "busy":
+            await release.wait()
+        async with ctx.transaction() as tx:
+            await effect(tx, message)
+
+    async with one.working(
+        registry(work), consumer_concurrency=4, consumer_buffer=20, consumer_claim_batch=20
+    ):
+        busy = await asyncio.gather(*(one.accept("webhook.limited", shop="busy") for _ in range(60)))
+        others = await asyncio.gather(*(one.accept("webhook.limited", shop=f"s{n}") for n in range(20)))
+        await poll(lambda: one.pool.fetchval("SELECT count(*) = 20 FROM worker.history"), within=30)
+        assert set(await one.history()) == set(others)
+        release.set()
+        await one.finished(hurry=True)
+    await one.done_once([*busy, *others])
+
+
+async def test_messages_of_no_shop_have_no_limit(one: System) -> None:
+    floor = Floor()
+    handlers = registry(limited(floor, 1, seconds=0.2))
+    async with one.working(handlers):
+        ids = await one.accept_many(30, "webhook.limited")
+        await one.finished()
+    assert floor.most[""] > 1
+    await one.done_once(ids)
+
+
+# the locks themselves
+
+
+@asynccontextmanager
+async def slots(database: str, lost: list[str]) -> AsyncIterator[Slots]:
+    async def connect() -> asyncpg.Connection:
+        return await asyncpg.connect(database)
+
+    one = Slots(connect, lost=lambda: lost.append("lost"))
+    try:
+        yield one
+    finally:
+        await one.close()
+
+
+async def cut(database: str) -> None:
+    conn = await asyncpg.connect(database)
+    await conn.execute(CUT)
+    await conn.close()
+
+
+async def test_slots_are_shared_between_sessions_and_counted_exactly(database: str) -> None:
+    async with slots(database, []) as a, slots(database, []) as b:
+        taken = [await a.take("h", "s", 5) for _ in range(3)] + [await b.take("h", "s", 5) for _ in range(3)]
+        assert [slot and slot.number for slot in taken] == [0, 1, 2, 3, 4, None]
+        assert taken[1] is not None
+        await a.release(taken[1])
+        again = await b.take("h", "s", 5)
+        assert again is not None
+        assert again.number == 1
+        assert await a.take("h", "s", 5) is None
+        assert await a.take("h", "another", 5) is not None
+        assert await a.take("another", "s", 5) is not None
+
+
+async def test_a_late_release_of_a_lost_slot_does_not_free_its_successor(database: str) -> None:
+    lost: list[str] = []
+    async with slots(database, lost) as a, slots(database, []) as b:
+        before = await a.take("h", "s", 1)
+        assert before is not None
+        await cut(database)
+        await poll(lambda: lost)
+        successor = await a.take("h", "s", 1)
+        assert successor is not None
+        await a.release(before)
+        assert await b.take("h", "s", 1) is None
+        await a.release(successor)
+        assert await b.take("h", "s", 1) is not None
+
+
+async def test_the_locks_of_a_closed_session_are_free(database: str) -> None:
+    async with slots(database, []) as b:
+        async with slots(database, []) as a:
+            assert await a.take("h", "s", 1) is not None
+            assert await b.take("h", "s", 1) is None
+        await poll(lambda: b.take("h", "s", 1))

@@ -1,0 +1,79 @@
+"""A message that kills every worker that starts it is given up before it has killed many, and it alone."""
+
+import asyncio
+import sys
+from collections import Counter
+from pathlib import Path
+from uuid import UUID
+
+import orjson
+import pytest
+
+from libs.common.runtime.dispatcher import POISON, SUSPICIOUS
+from tests.integration.poison_worker import DIED
+from tests.integration.protocol import System, system
+
+ROOT = Path(__file__).parents[2]
+MOST_DEATHS = SUSPICIOUS + POISON
+
+
+@pytest.fixture(params=["postgres", "rabbitmq"])
+def broker(request: pytest.FixtureRequest) -> str | None:
+    return request.getfixturevalue("broker_url") if request.param == "rabbitmq" else None
+
+
+async def run_worker(one: System) -> int:
+    """Runs a worker until it dies, or until there is nothing left to do."""
+    environment = {"TEST_DATABASE": one.database_url, "PYTHONPATH": str(ROOT)}
+    if one.settings.rabbitmq_url is not None:
+        environment["TEST_BROKER"] = one.settings.rabbitmq_url.get_secret_value()
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.integration.poison_worker",
+        env=environment,
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        return await worker.wait()
+    finally:
+        if worker.returncode is None:
+            worker.kill()
+
+
+async def test_poison_is_given_up_and_its_neighbours_are_all_done(database: str, broker: str | None) -> None:
+    async with system(database, broker) as one:
+        bodies = [b"poison" if number in (7, 20) else b"food" for number in range(30)]
+        ids = [await one.accept(body=body) for body in bodies]
+        deaths = 0
+        while (code := await run_worker(one)) != 0:
+            assert code == DIED
+            deaths += 1
+            assert deaths <= 2 * MOST_DEATHS
+        poisoned = {ids[7], ids[20]}
+        failed = await one.failed()
+        assert set(failed) == poisoned
+        assert set(await one.history()) == set(ids) - poisoned
+        assert await one.effects() == Counter(set(ids) - poisoned)
+        for row in failed.values():
+            check(row["reason"], row["log"])
+
+
+def check(reason: str, log: str) -> None:
+    assert reason == "poison"
+    assert "vanished" in orjson.loads(log)[-1]["error"]
+
+
+async def test_what_was_replayed_is_no_suspect(database: str) -> None:
+    """Poison that was cured is given its full number of tries again."""
+    async with system(database) as one:
+        identifier: UUID = await one.accept()
+        await one.pool.execute("UPDATE webhooks.outbox SET deliveries = 900, suspicions = $1", POISON)
+        assert await run_worker(one) == 0
+        assert set(await one.failed()) == {identifier}
+        await one.replay(identifier)
+        row = await one.row(identifier)
+        assert row is not None
+        assert (row["deliveries"], row["suspicions"]) == (0, 0)
+        assert await run_worker(one) == 0
+        await one.done_once([identifier])
