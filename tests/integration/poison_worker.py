@@ -9,7 +9,7 @@ from tests.integration.protocol import LONG, effect, registry, system
 DIED = 86  # the exit code by which a test knows that the handler ended the process, and nothing else did
 
 
-@on("webhook.#")
+@on("webhook.#", together=10)
 async def die_of_poison(message: Message, ctx: Context) -> None:
     if message.body == b"poison":
         os._exit(DIED)
@@ -19,7 +19,7 @@ async def die_of_poison(message: Message, ctx: Context) -> None:
 
 async def work(database: str, broker: str | None) -> None:
     async with (
-        system(database, broker, consumer_lease_seconds=1.0, broker_lease_seconds=3.0) as one,
+        system(database, broker, consumer_lease_seconds=0.5, broker_lease_seconds=2.0) as one,
         one.working(registry(die_of_poison)),
     ):
         await one.finished(within=LONG)

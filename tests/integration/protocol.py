@@ -36,9 +36,8 @@ from tests.waiting import poll
 CONSUMER = "worker"
 LONG = 60.0  # how long a test waits for what will surely come; a lease of this length does not end by itself
 
-EFFECTS = (
-    "CREATE TABLE worker.effects (message_id uuid NOT NULL, note text)"  # no key: a doubled effect shows
-)
+# Without a key: a doubled effect shows.
+EFFECTS = "CREATE TABLE IF NOT EXISTS worker.effects (message_id uuid NOT NULL, note text)"
 EFFECT = "INSERT INTO worker.effects (message_id, note) VALUES ($1, $2)"
 LEFT = """
 SELECT (SELECT count(*) FROM webhooks.outbox) + (SELECT count(*) FROM worker.outbox)

@@ -3,10 +3,16 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
 
+from libs.common.clock import SystemClock
+from libs.common.contracts.envelope import Draft
+from libs.common.db import open_pool
+from libs.common.outbox.open import open_producer
 from services.worker.sdk import Context, Message, on
 from tests.integration.protocol import LONG, System, effect, registry, system
 from tests.integration.senders import Traffic
@@ -47,7 +53,14 @@ async def end_chain(messages: list[Message], ctx: Context) -> None:
             await effect(tx, message, message.shop)
 
 
-ALL = registry(keep, share, begin_chain, end_chain)
+@on("webhook.careless")
+async def shrug(message: Message, ctx: Context) -> None:
+    with suppress(Exception):
+        async with ctx.transaction() as tx:
+            await effect(tx, message)
+
+
+ALL = registry(keep, share, begin_chain, end_chain, shrug)
 
 
 async def judged(one: System, traffic: Traffic) -> None:
@@ -67,7 +80,9 @@ async def test_an_outage_of_postgres_uses_up_no_attempt_and_doubles_nothing(
     one: System, postgres: PostgresServer, outage: str
 ) -> None:
     async with one.working(ALL) as worker, one.working(ALL):
-        async with one.traffic("webhook.plain", "webhook.shared", "webhook.chain") as traffic:
+        async with one.traffic(
+            "webhook.plain", "webhook.shared", "webhook.chain", "webhook.careless"
+        ) as traffic:
             await traffic.more()
             await asyncio.to_thread(getattr(postgres, outage))
             if outage != "restart":
@@ -140,6 +155,49 @@ async def test_what_a_dead_worker_had_in_hand_is_done_by_another(one: System) ->
         await victim.crash()
     async with one.working(ALL):
         await one.finished()
+    await one.done_once(ids)
+
+
+async def test_a_handlers_statement_may_take_as_long_as_its_handler(one: System) -> None:
+    """The deadline of the runtime's own statements, a second here, is not for handlers."""
+
+    @on("webhook.heavy")
+    async def calculate(message: Message, ctx: Context) -> None:
+        async with ctx.transaction() as tx:
+            await tx.execute("SELECT pg_sleep(1.5)")
+            await effect(tx, message)
+
+    async with one.working(registry(calculate)):
+        identifier = await one.accept("webhook.heavy")
+        await one.finished()
+    await one.done_once([identifier])
+
+
+class WrongClock(SystemClock):
+    """A machine whose clock is off."""
+
+    def __init__(self, hours: int) -> None:
+        self._off = timedelta(hours=hours)
+
+    def now(self) -> datetime:
+        return super().now() + self._off
+
+
+async def test_producers_with_wrong_clocks_are_heard(one: System) -> None:
+    """Ids carry the producer's time, and consumers go by ids: what is far behind must not be overlooked."""
+    ids: list[UUID] = []
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(open_pool(one.settings))
+        producers = [
+            await stack.enter_async_context(
+                open_producer(one.settings, schema="webhooks", pool=pool, clock=WrongClock(hours))
+            )
+            for hours in (-5, 0, 5)
+        ]
+        await stack.enter_async_context(one.working(ALL))
+        for _ in range(10):
+            ids += [(await producer.accept(Draft("webhook.plain", b"{}"))).id for producer in producers]
+            await one.finished()
     await one.done_once(ids)
 
 

@@ -5,13 +5,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from uuid import UUID
 
+import aio_pika
 import pytest
 from pydantic import SecretStr
 
 from libs.common.bus.link import BrokerOptions
 from libs.common.bus.packing import encode
 from libs.common.bus.publisher import BrokerPublisher
-from libs.common.contracts.topology import Lane, queue_name, work_key
+from libs.common.contracts.topology import Lane, dead_letter_queue, queue_name, work_key
 from libs.common.outbox.circuit import State
 from services.worker.sdk import Context, Message, on
 from tests.integration.protocol import (
@@ -26,6 +27,7 @@ from tests.integration.protocol import (
 )
 from tests.integration.senders import Traffic
 from tests.servers.ports import free_port
+from tests.servers.postgres import PostgresServer
 from tests.servers.rabbitmq import RabbitNode
 from tests.waiting import poll
 
@@ -148,7 +150,41 @@ async def test_what_a_dead_worker_had_in_hand_is_done_by_another(one: System) ->
     await one.done_once(ids)
 
 
-# outages, with traffic going on
+async def test_what_rabbitmq_gave_up_is_claimed_from_postgres_at_once(database: str, broker_url: str) -> None:
+    """It was delivered too often; its lease would end in ten minutes only."""
+    async with system(database, broker_url, broker_lease_seconds=600.0) as one:
+        ids = await one.accept_many(20, "webhook.plain")
+        async with await aio_pika.connect(broker_url) as connection:
+            channel = await connection.channel()
+            queue = await channel.get_queue(queue_name(CONSUMER, Lane.DEFAULT))
+            while packet := await queue.get(fail=False, no_ack=True):
+                message = aio_pika.Message(
+                    packet.body, headers=packet.headers, content_type=packet.content_type
+                )
+                await channel.default_exchange.publish(message, dead_letter_queue(CONSUMER))
+        async with one.working(ALL):
+            await one.finished()
+        await one.done_once(ids)
+
+
+@pytest.mark.parametrize("outage", ["restart", "freeze"])
+async def test_an_outage_of_postgres_under_rabbitmqs_work_uses_up_no_attempt_and_doubles_nothing(
+    database: str, broker_url: str, postgres: PostgresServer, outage: str
+) -> None:
+    async with system(database, broker_url, database_timeout_seconds=1.0, broker_lease_seconds=4.0) as one:
+        async with one.working(ALL), one.working(ALL):
+            async with one.traffic("webhook.plain", "webhook.shared", "webhook.chain") as traffic:
+                await traffic.more()
+                await asyncio.to_thread(getattr(postgres, outage))
+                if outage == "freeze":
+                    await poll(lambda: traffic.refused > 3, within=LONG)
+                    await asyncio.to_thread(postgres.heal)
+                await traffic.more()
+            await one.finished()
+        await judged(one, traffic)
+
+
+# outages of RabbitMQ, with traffic going on
 
 
 async def kill(rabbit: RabbitNode, one: System) -> None:

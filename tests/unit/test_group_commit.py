@@ -62,6 +62,16 @@ async def test_who_comes_alone_is_written_at_once_and_alone() -> None:
     assert store.batches == [[5]]
 
 
+async def test_nobody_waits_for_company() -> None:
+    """A few turns of the loop and no timer lie between an item and its commit."""
+    store = Store()
+    alone = asyncio.create_task(commits(store).submit(5))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert store.batches == [[5]]
+    await alone
+
+
 async def test_what_gathers_during_a_commit_shares_the_next() -> None:
     held = asyncio.Event()
     store = Store(held=held)
