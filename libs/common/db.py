@@ -33,16 +33,14 @@ _AWAY = (
 )
 
 
-# The part of it that a statement meets in the middle of its work, and that no statement can be blamed for.
+# The part of it that no statement can be blamed for: the server broke off. A deadlock, a full disk or too little memory
+# are not among them: a statement may bring them about itself, again and again.
 _BROKEN_OFF = (
     DatabaseAway,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.TransactionRollbackError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.PostgresSystemError,
 )
 
 
@@ -88,6 +86,9 @@ def database_url(settings: CommonSettings) -> str:
     return settings.database_url.get_secret_value()
 
 
+ENDING_SECONDS = 5.0  # for COMMIT and ROLLBACK, which a silent server must not hold up for ever
+
+
 class HonestConnection(asyncpg.Connection):
     """A connection whose COMMIT fails where Postgres answers it with a rollback.
 
@@ -95,7 +96,13 @@ class HonestConnection(asyncpg.Connection):
     """
 
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:
-        tag: str = await super().execute(query, *args, timeout=timeout)
+        ending = query.startswith(("COMMIT", "ROLLBACK;"))
+        try:
+            tag: str = await super().execute(query, *args, timeout=ENDING_SECONDS if ending else timeout)
+        except TimeoutError:
+            if ending:
+                self.terminate()  # nobody knows where its transaction stands
+            raise
         if tag == "ROLLBACK" and query.startswith("COMMIT"):
             raise asyncpg.InFailedSQLTransactionError(
                 "a statement had failed, so the transaction was rolled back"

@@ -139,9 +139,9 @@ async def test_what_is_given_back_is_claimable_at_once_and_was_never_in_hand(one
     accepted = await one.accept_many(3)
     await claim(one, plan("a"))
     async with connection(one.pool, LONG) as conn:
-        await claim_store.give_back(conn, "webhooks", plan("b"), DEFAULT, accepted)
+        await claim_store.give_back(conn, "webhooks", plan("b"), DEFAULT, accepted, unharmed=True)
         assert await holders(one) == {"worker:a"}  # not b's to give
-        await claim_store.give_back(conn, "webhooks", plan("a"), DEFAULT, accepted)
+        await claim_store.give_back(conn, "webhooks", plan("a"), DEFAULT, accepted, unharmed=True)
     again = await claim(one, plan("b"))
     assert sorted(ids(again)) == sorted(accepted)
     assert {row.deliveries for row in again} == {1}
@@ -164,7 +164,7 @@ async def test_what_is_given_back_is_no_suspect_any_more(one: System) -> None:
     identifier = await one.accept()
     async with connection(one.pool, LONG) as conn:
         await claim_store.suspect(conn, "webhooks", plan(), DEFAULT, identifier)
-        await claim_store.give_back(conn, "webhooks", plan(), DEFAULT, [identifier])
+        await claim_store.give_back(conn, "webhooks", plan(), DEFAULT, [identifier], unharmed=True)
     assert [row.suspicions for row in await claim(one, plan())] == [0]
 
 

@@ -151,7 +151,11 @@ def hot() -> Iterator[tuple[str, Work, int]]:
         600,
     )
     yield "renew", lambda c: claim_store.renew(c, "webhooks", PLAN, Lane.DEFAULT, IN_OUTBOX), 600
-    yield "give back", lambda c: claim_store.give_back(c, "webhooks", PLAN, Lane.DEFAULT, IN_OUTBOX), 600
+    yield (
+        "give back",
+        lambda c: claim_store.give_back(c, "webhooks", PLAN, Lane.DEFAULT, IN_OUTBOX, unharmed=True),
+        600,
+    )
     yield (
         "take over",
         lambda c: claim_store.take_over(c, "webhooks", PLAN, Lane.DEFAULT, IN_OUTBOX, counted=True),

@@ -118,6 +118,10 @@ class BrokerRoute:
 
     async def run(self) -> None:
         """Publishes, probes and frees until cancelled."""
+        self._in_flight.clear()
+        for target, queue in self._queues.items():
+            if queue:  # left by a turn that failed
+                self._work[target].set()
         try:
             async with asyncio.TaskGroup() as tasks:
                 for target in self._queues:
@@ -168,7 +172,7 @@ class BrokerRoute:
         self.depths.published(queue_name(*target), len(pack))
 
     def _settle(self) -> None:
-        if not any(self._queues.values()) and not self._to_free.is_set():
+        if not any(self._queues.values()) and not self._in_flight and not self._to_free.is_set():
             self._idle.set()
 
     # freeing

@@ -145,8 +145,9 @@ async def renew(conn: Connection, source: str, plan: ClaimPlan, lane: Lane, ids:
 
 GIVE_BACK = """
 UPDATE SOURCE.outbox
-SET holder = NULL, leased_until = NULL, deliveries = greatest(deliveries - (holder = $4)::int, 0),
-    suspicions = CASE WHEN holder = $4 THEN 0 ELSE suspicions END
+SET holder = NULL, leased_until = NULL,
+    deliveries = CASE WHEN holder = $4 AND $5 THEN greatest(deliveries - 1, 0) ELSE deliveries END,
+    suspicions = CASE WHEN holder = $4 AND $5 THEN 0 ELSE suspicions END
 WHERE destination = $1 AND lane = $2 AND id = ANY (ARRAY(
     SELECT id FROM SOURCE.outbox
     WHERE destination = $1 AND lane = $2 AND id = ANY ($3::uuid[]) AND (holder = $4 OR holder LIKE 'broker:%')
@@ -154,9 +155,17 @@ WHERE destination = $1 AND lane = $2 AND id = ANY (ARRAY(
 """
 
 
-async def give_back(conn: Connection, source: str, plan: ClaimPlan, lane: Lane, ids: Sequence[UUID]) -> None:
-    """Makes rows claimable at once, as if they had never been in hand."""
-    await conn.execute(bind(GIVE_BACK, source=source), plan.consumer, lane.value, list(ids), plan.holder)
+async def give_back(
+    conn: Connection, source: str, plan: ClaimPlan, lane: Lane, ids: Sequence[UUID], *, unharmed: bool
+) -> None:
+    """Makes rows claimable at once.
+
+    `unharmed`: nothing happened while they were in hand, so it is as if they had never been. Where work on them was
+    broken off, it stays counted: a message that makes Postgres break off each time is found out by it.
+    """
+    await conn.execute(
+        bind(GIVE_BACK, source=source), plan.consumer, lane.value, list(ids), plan.holder, unharmed
+    )
 
 
 TAKE_OVER = """

@@ -89,8 +89,12 @@ class Arrivals:
         """Asks Postgres, before anything is started, about what RabbitMQ brought again or late."""
         while True:
             work = await self._again.get()
-            async with self._turn:
-                asked = await self._ask(work)
+            try:
+                async with self._turn:
+                    asked = await self._ask(work)
+            except Exception:
+                self._again.put_nowait(work)
+                raise
             if not asked:
                 self._again.put_nowait(work)  # at the end: what is behind it need not wait for it
                 await self._clock.sleep(_ASK_AGAIN_SECONDS)
@@ -102,10 +106,8 @@ class Arrivals:
             metrics.REDELIVERED.labels(self._plan().consumer).inc(len(deliveries))
         if (
             work.dead_lettered or self.closed
-        ):  # RabbitMQ gave it up; Postgres, which counts exactly, has not yet
-            self._keeper.give_back(deliveries, "stopping" if self.closed else "dead letter")
-            for delivery in deliveries:
-                delivery.acknowledge()
+        ):  # what RabbitMQ gave up, Postgres, which counts exactly, has not
+            self._return(deliveries, "stopping" if self.closed else "dead letter")
             return True
         try:
             ours = await self._take_over(deliveries, counted=work.redelivered)
@@ -142,9 +144,19 @@ class Arrivals:
                 metrics.COPIES.labels(self._plan().consumer).inc()
                 delivery.acknowledge()
         if self.closed:
-            self._keeper.give_back(taken, "stopping")
+            self._return(taken, "stopping")
         else:
             self._take(taken)
+
+    def _return(self, deliveries: Sequence[Delivery], reason: str) -> None:
+        """Gives back what is not being worked on here; copies of what is end with it."""
+        free = [delivery for delivery in deliveries if delivery.key not in self._hands]
+        self._keeper.give_back(free, reason)
+        for delivery in deliveries:
+            if delivery.key in self._hands:
+                self._hands.take(delivery)
+            else:
+                delivery.acknowledge()
 
     def _deliveries(self, work: IncomingWork, messages: Sequence[Message]) -> list[Delivery]:
         ends = self._clock.monotonic() + _BROKER_LEASE_LEFT

@@ -28,7 +28,7 @@ class Spot:
     hint: UUID = FIRST_ID  # claims look above it
     pending: bool = True  # there may be more
     reached: UUID = FIRST_ID  # the highest id a claim returned, to which the hint returns after a sweep
-    lowered: bool = False  # a wake-up named an id below the hint while a claim was under way
+    woken: UUID | None = None  # the smallest id a wake-up named since the last claim began
 
 
 class Claims:
@@ -45,8 +45,8 @@ class Claims:
         for spot in self.spots:
             if (spot.source, spot.lane) == (wake.source, wake.lane):
                 spot.pending = True
-                if wake.first <= spot.hint:
-                    spot.hint, spot.lowered = _before(wake.first), True
+                spot.hint = min(spot.hint, _before(wake.first))
+                spot.woken = wake.first if spot.woken is None else min(spot.woken, wake.first)
 
     def all_pending(self) -> None:
         """Wake-ups may have been missed: look everywhere, from the start."""
@@ -66,15 +66,21 @@ class Claims:
 
     def begin(self, spot: Spot) -> UUID:
         """A claim starts; returns the id it looks above. A wake-up from now on means that there is more."""
-        spot.pending = spot.lowered = False
+        spot.pending, spot.woken = False, None
         return spot.hint
 
     def found(self, spot: Spot, ids: Sequence[UUID], *, full: bool) -> None:
         """The claim returned these ids; `full` if it returned as many as it asked for."""
         spot.reached = max((spot.reached, *ids))
         spot.pending = spot.pending or full
-        if not spot.lowered:
-            spot.hint = max(ids) if full else spot.reached
+        spot.hint = max(ids) if full else spot.reached
+        if spot.woken is not None:
+            spot.hint = min(spot.hint, _before(spot.woken))
+
+    def broke_off(self) -> None:
+        """A claim or a sweep was not finished; what it left is looked for where claims look, and by the next sweep."""
+        for spot in self.spots:
+            spot.hint, spot.pending = spot.reached, True
 
     def until_sweep(self) -> float:
         """Seconds until the next sweep."""

@@ -30,7 +30,7 @@ SUSPICIOUS = 3  # taken in hand so often without an end, a message is started al
 POISON = 3  # started alone so often without an end, it is given up
 _SUSPECTS: GateKey = ("suspects", "")
 _WAITING_PER_PLACE = 4  # messages of a busy shop that wait in memory for each place it has
-_WAITING_SUSPECTS = 200
+_WAITING_SUSPECTS = 100_000  # all that can be in hand: one put aside would lose its marks
 
 Results = dict[Delivery, Result]
 Run = Coroutine[Any, Any, Results]
@@ -186,8 +186,10 @@ class Dispatcher:
         results = _results(job, task)
         released = [delivery for delivery, result in results.items() if result is Result.RELEASED]
         if released:
-            self._keeper.give_back(released, "stopping" if self.stopping else "interrupted")
-            if not task.cancelled():
+            if task.cancelled():
+                self._keeper.give_back(released, "stopping" if self.stopping else "limit lost")
+            else:
+                self._keeper.give_back(released, "interrupted", unharmed=False)
                 self._keeper.database_lost()
         for delivery in job.group:
             self._hands.drop(delivery)

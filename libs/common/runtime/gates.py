@@ -12,6 +12,7 @@ GateKey = tuple[str, str]
 
 _FIRST_GUESS = 0.1  # seconds
 _NEWEST_COUNTS = 0.2
+_FIRST_SWEEP = 1_000  # gates; from then on whenever their number has doubled
 _SOONEST, _LATEST = 0.2, 60.0  # seconds
 
 
@@ -43,9 +44,12 @@ class Gates:
         self._clock = clock
         self._gates: dict[GateKey, _Gate] = {}
         self.waiting = Counter[Lane]()
+        self._sweep_at = _FIRST_SWEEP
 
     def enter(self, key: GateKey, delivery: Delivery, *, limit: int, most_waiting: int) -> Entry:
         """Lets a delivery in, or keeps it waiting, or refuses it."""
+        if key not in self._gates and len(self._gates) >= self._sweep_at:
+            self._forget_deserted()
         gate = self._gates.setdefault(key, _Gate(limit))
         if gate.inside < limit:
             gate.inside += 1
@@ -73,8 +77,18 @@ class Gates:
         """Seconds until a refused delivery may try again."""
         now = self._clock.monotonic()
         gate = self._gates[key]
-        gate.next_appointment = max(now + _SOONEST, gate.next_appointment + gate.seconds / gate.limit)
-        return min(_LATEST, gate.next_appointment - now)
+        following = max(now + _SOONEST, gate.next_appointment + gate.seconds / gate.limit)
+        gate.next_appointment = min(now + _LATEST, following)
+        return gate.next_appointment - now
+
+    def _forget_deserted(self) -> None:
+        now = self._clock.monotonic()
+        deserted = [
+            key for key, gate in self._gates.items() if not gate.inside and gate.next_appointment <= now
+        ]
+        for key in deserted:
+            del self._gates[key]
+        self._sweep_at = max(_FIRST_SWEEP, 2 * len(self._gates))
 
     def empty(self) -> list[Delivery]:
         """Takes out everything that waits."""

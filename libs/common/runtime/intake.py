@@ -75,7 +75,7 @@ class PostgresIntake:
                         await self._round()
             except DatabaseAway:
                 self._lost()
-                self.claims.all_pending()
+                self.claims.broke_off()
                 await self._clock.sleep(0.2)
                 continue
             await self._rest()
@@ -138,8 +138,10 @@ class PostgresIntake:
         if self.claims.sweep_due():
             started = self._clock.monotonic()
             self.claims.start_sweep()
-            await self._claim_pending()
-            self.claims.swept(self._clock.monotonic() - started)
+            try:
+                await self._claim_pending()
+            finally:
+                self.claims.swept(self._clock.monotonic() - started)
         else:
             await self._claim_pending()
         if self._clock.monotonic() >= self._due_at:
@@ -167,7 +169,7 @@ class PostgresIntake:
 
     async def _move_due(self) -> None:
         lanes = [lane for lane in Lane if self._room(lane) > 0]
-        limit, moved = max(1, min([self._batch, *map(self._room, lanes)])), 0
+        limit, moved = min(self._batch, max(map(self._room, lanes), default=1)), 0
         async with connection(self._pool, self._timeout) as conn:
             for source in self._sources:
                 due = await claim_store.move_due(conn, source, self.plan, lanes, limit)

@@ -40,7 +40,7 @@ class Keeper:
         self.database_back.set()
         self._pool, self._plan, self._hands = pool, plan, hands
         self._clock, self._timeout = clock, timeout
-        self._owed: dict[Place, set[UUID]] = defaultdict(set)
+        self._owed: dict[tuple[str, Lane, bool], set[UUID]] = defaultdict(set)
         self._owing = asyncio.Event()
         self._turn = asyncio.Lock()
 
@@ -50,7 +50,8 @@ class Keeper:
         while True:
             await self._clock.sleep(every)
             try:
-                await self._renew()
+                async with self._turn:  # not while rows are given back, which it would lease again
+                    await self._renew()
             except Exception as error:
                 if not is_away(error):
                     raise
@@ -68,11 +69,11 @@ class Keeper:
                 for delivery in deliveries:
                     delivery.lease_ends = now + plan.lease_seconds
 
-    def give_back(self, deliveries: Iterable[Delivery], reason: str) -> None:
+    def give_back(self, deliveries: Iterable[Delivery], reason: str, *, unharmed: bool = True) -> None:
         """Their leases end as soon as Postgres takes it; returns at once."""
         for delivery in deliveries:
             metrics.GIVEN_BACK.labels(self._plan().consumer, reason).inc()
-            self._owed[delivery.message.source, delivery.lane].add(delivery.message.id)
+            self._owed[delivery.message.source, delivery.lane, unharmed].add(delivery.message.id)
         if sum(map(len, self._owed.values())) > _MOST_OWED:
             self._owed.clear()
         self._owing.set()
@@ -98,11 +99,11 @@ class Keeper:
             async with connection(self._pool, self._timeout) as conn:
                 if not await claim_store.writable(conn):
                     raise DatabaseAway("Postgres answers but takes no writes")  # noqa: TRY301
-                for (source, lane), ids in list(owed.items()):
-                    await claim_store.give_back(conn, source, plan, lane, sorted(ids))
+                for (source, lane, unharmed), ids in list(owed.items()):
+                    await claim_store.give_back(conn, source, plan, lane, sorted(ids), unharmed=unharmed)
                     wake = Wake(source, lane, min(ids)).payload()
                     await put_store.notify(conn, [(channel(plan.consumer), wake)])
-                    del owed[source, lane]
+                    del owed[source, lane, unharmed]
         except Exception as error:
             if not is_away(error):
                 raise
