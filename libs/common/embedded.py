@@ -53,7 +53,9 @@ class EmbeddedPostgres:
     def _prepare(self, opening: ExitStack) -> Postmaster:
         account = Account.for_data(self._folder)
         self._sockets = _socket_folder(account)
-        opening.callback(shutil.rmtree, self._sockets)
+        opening.callback(
+            shutil.rmtree, self._sockets, ignore_errors=True
+        )  # a cleaner of /tmp may have been here
         options = {
             "listen_addresses": "",
             "unix_socket_directories": f'"{self._sockets}"',

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 from uuid import UUID
@@ -76,7 +76,7 @@ def options(settings: ConsumerSettings) -> OpenBroker | None:
     """The RabbitMQ side of a consumer, as the worker opens it."""
     if settings.rabbitmq_url is None:
         return None
-    broker = BrokerOptions.of(settings, CONSUMER)
+    broker = replace(BrokerOptions.of(settings, CONSUMER), silence_seconds=3.0)
     prefetch = dict.fromkeys(Lane, settings.consumer_prefetch)
 
     def open_broker(

@@ -246,7 +246,7 @@ Outage = Callable[[RabbitNode, System], Awaitable[None]]
 async def test_an_outage_of_rabbitmq_loses_nothing_doubles_nothing_and_ends_by_itself(
     database: str, broker_url: str, rabbit: RabbitNode, outage: Outage
 ) -> None:
-    quick = {"broker_confirm_seconds": 1.0, "broker_lease_seconds": 4.0}
+    quick = {"broker_confirm_seconds": 1.0, "broker_connect_seconds": 2.0, "broker_lease_seconds": 4.0}
     async with (
         system(database, broker_url, **quick) as one,
         one.working(ALL) as first,

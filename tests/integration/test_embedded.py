@@ -22,7 +22,8 @@ from tests.waiting import poll
 REPOSITORY = Path(__file__).parents[2]
 
 HOLD = """
-import pathlib, sys
+import pathlib, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
 from libs.common.embedded import EmbeddedPostgres
 with EmbeddedPostgres(pathlib.Path(sys.argv[1])) as server:
     print(server.url, flush=True)

@@ -10,8 +10,9 @@ import orjson
 import pytest
 
 from libs.common.runtime.dispatcher import POISON, SUSPICIOUS
+from services.worker.sdk import Context, Message, on
 from tests.integration.poison_worker import DIED
-from tests.integration.protocol import System, system
+from tests.integration.protocol import System, effect, registry, system
 
 ROOT = Path(__file__).parents[2]
 MOST_DEATHS = SUSPICIOUS + POISON
@@ -56,6 +57,28 @@ async def test_poison_is_given_up_and_its_neighbours_are_all_done(database: str,
         assert await one.effects() == Counter(set(ids) - {ids[7]})
         assert failed[ids[7]]["reason"] == "poison"
         assert "vanished" in orjson.loads(failed[ids[7]]["log"])[-1]["error"]
+
+
+@on("webhook.#", together=10)
+async def break_postgres(message: Message, ctx: Context) -> None:
+    async with ctx.transaction() as tx:
+        await effect(tx, message)
+        if message.body == b"poison":
+            await tx.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+async def test_what_makes_postgres_break_off_each_time_is_found_out(
+    database: str, broker: str | None
+) -> None:
+    """It looks like an outage each time, which uses up no attempt; but it is counted."""
+    async with system(database, broker, broker_lease_seconds=2.0) as one:
+        ids = [await one.accept(body=b"poison" if number == 7 else b"food") for number in range(30)]
+        async with one.working(registry(break_postgres), consumer_lease_seconds=0.5):
+            await one.finished()
+        assert {row["reason"] for row in (await one.failed()).values()} == {"poison"}
+        assert set(await one.failed()) == {ids[7]}
+        assert await one.effects() == Counter(set(ids) - {ids[7]})
+        assert set(await one.history()) == set(ids) - {ids[7]}
 
 
 async def test_what_was_replayed_is_no_suspect(database: str) -> None:

@@ -132,3 +132,22 @@ def test_when_wake_ups_may_have_been_missed_everything_is_looked_through_at_once
     claims.all_pending()
     assert claims.sweep_due()
     assert claims.until_sweep() == 0
+
+
+def test_after_a_claim_that_was_broken_off_all_lanes_are_asked_again_and_the_next_sweep_keeps_its_time() -> (
+    None
+):
+    claims, clock = looked_through()
+    spot = spot_of(claims, "webhooks", Lane.DEFAULT)
+    claims.begin(spot)
+    claims.found(spot, [UUID(int=100)], full=False)
+    clock.turn(SWEEP_SECONDS)
+    claims.start_sweep()
+    claims.begin(spot)
+    claims.broke_off()
+    claims.swept(0.0)
+    assert len(pending(claims)) == len(claims.spots)
+    assert claims.begin(spot) == UUID(int=100)
+    assert not claims.sweep_due()
+    clock.turn(SWEEP_SECONDS)
+    assert claims.sweep_due()

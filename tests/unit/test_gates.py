@@ -108,6 +108,18 @@ def test_a_gate_is_remembered_while_somebody_has_an_appointment() -> None:
     assert gates._gates == {}
 
 
+def test_shops_that_never_came_back_for_their_appointments_do_not_fill_the_memory() -> None:
+    clock = TurnedClock()
+    gates = Gates(clock)
+    for shop in range(10_000):
+        key = ("orders.keep", f"{shop}")
+        gates.enter(key, number(1), limit=1, most_waiting=0)
+        gates.appointment(key)
+        gates.leave(key, 0.1)
+        clock.turn(1)
+    assert len(gates._gates) < 2_000
+
+
 @given(st.lists(st.booleans(), max_size=200), st.integers(1, 4), st.integers(0, 6))
 def test_nobody_is_forgotten_and_never_too_many_are_inside(
     steps: list[bool], limit: int, most_waiting: int
