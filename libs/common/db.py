@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import asyncpg
 
@@ -163,6 +163,25 @@ async def open_pool(
             yield pool
         finally:
             pool.terminate()
+
+
+class Connect(Protocol):
+    """Opens a connection that belongs to its caller alone: for LISTEN and for session locks."""
+
+    async def __call__(self, **session: str) -> asyncpg.Connection:
+        """`session` are settings of the server's for this session; raises what asyncpg raises."""
+
+
+def direct_connections(settings: CommonSettings) -> Connect:
+    """What opens direct connections to the database of the settings."""
+    url, timeout = database_url(settings), settings.database_timeout_seconds
+
+    async def connect(**session: str) -> asyncpg.Connection:
+        return await asyncpg.connect(
+            url, timeout=timeout, command_timeout=timeout, server_settings=SESSION | session
+        )
+
+    return connect
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from libs.common.bus.deliveries import IncomingWork
 from libs.common.bus.link import BrokerOptions
 from libs.common.clock import Clock, SystemClock
 from libs.common.contracts.topology import CONSUMERS, SOURCES, Lane
-from libs.common.db import database_url, open_pool
+from libs.common.db import direct_connections, open_pool
 from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.gauges import gauges_loop
 from libs.common.outbox.open import open_producer
@@ -85,7 +85,7 @@ def _consumer(
     faults: FaultPoints | None,
 ) -> Consumer:
     return Consumer(
-        NAME, registry, pool, producer, settings, database_url=database_url(settings), clock=clock,
+        NAME, registry, pool, producer, settings, connect=direct_connections(settings), clock=clock,
         handler_pool=handler_pool, open_broker=_open_broker(settings), faults=faults,
     )  # fmt: skip
 

@@ -19,7 +19,7 @@ from libs.common.bus.link import BrokerOptions
 from libs.common.clock import SystemClock
 from libs.common.contracts.envelope import Draft, Message
 from libs.common.contracts.topology import Lane
-from libs.common.db import Connection, connection, is_away, open_pool
+from libs.common.db import Connection, connection, direct_connections, is_away, open_pool
 from libs.common.outbox import end_store
 from libs.common.outbox.claim_store import FIRST_ID
 from libs.common.outbox.faults import FaultPoints
@@ -158,7 +158,7 @@ class System:
             open_producer(settings, schema=CONSUMER, pool=pool, faults=faults) as producer,
         ):
             consumer = Consumer(
-                CONSUMER, handlers, pool, producer, settings, database_url=self.database_url, clock=SystemClock(),
+                CONSUMER, handlers, pool, producer, settings, connect=direct_connections(settings), clock=SystemClock(),
                 handler_pool=handler_pool, open_broker=options(settings), faults=faults,
             )  # fmt: skip
             worker = Worker(consumer, producer, asyncio.create_task(consumer.run()))

@@ -9,7 +9,7 @@ import pytest
 
 from libs.common.contracts.envelope import Draft
 from libs.common.contracts.topology import SOURCES, Lane
-from libs.common.db import connection
+from libs.common.db import connection, direct_connections
 from libs.common.outbox import claim_store
 from libs.common.outbox.claim_store import FIRST_ID, Claimed, ClaimPlan
 from libs.common.outbox.wakes import Wake
@@ -243,8 +243,9 @@ async def test_a_wake_up_for_an_older_row_that_comes_during_a_claim_is_not_forgo
     """The clock stands still, so no sweep comes to the rescue."""
     delivered: list[UUID] = []
     intake = PostgresIntake(
-        one.pool, plan(), SOURCES, TurnedClock(), room=lambda _: 1_000, batch=100, database_url=one.database_url,
-        lost=lambda: None, deliver=lambda claimed: delivered.extend(ids(list(claimed))), timeout=LONG,
+        one.pool, plan(), SOURCES, TurnedClock(), room=lambda _: 1_000, batch=100,
+        connect=direct_connections(one.settings), lost=lambda: None,
+        deliver=lambda claimed: delivered.extend(ids(list(claimed))), timeout=LONG,
     )  # fmt: skip
     running = asyncio.create_task(intake.run())
     async with connection(one.pool, LONG) as conn, conn.transaction():

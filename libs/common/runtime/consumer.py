@@ -10,6 +10,7 @@ from libs.common.bus.consumer import BrokerConsumer
 from libs.common.bus.deliveries import IncomingWork
 from libs.common.clock import Clock
 from libs.common.contracts.topology import SOURCES, Lane
+from libs.common.db import Connect
 from libs.common.outbox.claim_store import Claimed, ClaimPlan
 from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.producer import Producer, instance_name
@@ -21,7 +22,7 @@ from libs.common.runtime.executor import Executor
 from libs.common.runtime.handlers import Registry
 from libs.common.runtime.intake import PostgresIntake
 from libs.common.runtime.keeper import Keeper
-from libs.common.runtime.slots import IDLE_SECONDS, Slots
+from libs.common.runtime.slots import Slots
 from libs.common.runtime.work import Hands, LaneBuffers
 from libs.common.tasks import Part, background
 
@@ -42,7 +43,7 @@ class Consumer:
         producer: Producer,
         settings: ConsumerSettings,
         *,
-        database_url: str,
+        connect: Connect,
         clock: Clock,
         handler_pool: asyncpg.Pool | None = None,
         open_broker: OpenBroker | None = None,
@@ -52,16 +53,15 @@ class Consumer:
         faults = faults or FaultPoints()
         self._settings = settings
         self._clock = clock
-        self._database_url = database_url
         self._hands, self._buffers = Hands(), LaneBuffers(settings.consumer_concurrency)
         plan = ClaimPlan(name, f"worker:{instance_name()}", settings.consumer_lease_seconds)
         self._intake = PostgresIntake(
             pool, plan, sources, clock, room=self._room, deliver=self._claimed, lost=self._database_lost,
-            batch=min(settings.consumer_claim_batch, settings.consumer_buffer), database_url=database_url,
+            batch=min(settings.consumer_claim_batch, settings.consumer_buffer), connect=connect,
             timeout=settings.database_timeout_seconds,
         )  # fmt: skip
         self._keeper = Keeper(pool, self._plan, self._hands, clock, timeout=settings.database_timeout_seconds)
-        self._slots = Slots(self._connect, lost=self._limits_lost)
+        self._slots = Slots(connect, lost=self._limits_lost)
         acquire = settings.consumer_acquire_seconds
         endings = Endings(name, pool, clock, acquire_seconds=acquire, scheduled=self._intake.due_in)
         executor = Executor(
@@ -159,10 +159,3 @@ class Consumer:
 
     def _room_made(self) -> None:
         self._intake.look()
-
-    async def _connect(self) -> asyncpg.Connection:
-        seconds = self._settings.database_timeout_seconds
-        idle = {"idle_session_timeout": f"{IDLE_SECONDS:g}s"}
-        return await asyncpg.connect(
-            self._database_url, timeout=seconds, command_timeout=seconds, server_settings=idle
-        )

@@ -8,7 +8,7 @@ import structlog
 
 from libs.common.clock import Clock
 from libs.common.contracts.topology import Lane
-from libs.common.db import connection, database_away_named
+from libs.common.db import Connect, connection, database_away_named
 from libs.common.errors import DatabaseAway
 from libs.common.outbox import claim_store
 from libs.common.outbox.claim_store import Claimed, ClaimPlan
@@ -36,14 +36,14 @@ class PostgresIntake:
         deliver: Callable[[Sequence[Claimed]], None],
         lost: Callable[[], None],
         batch: int,
-        database_url: str,
+        connect: Connect,
         timeout: float = 3.0,
     ) -> None:
         self.plan = plan
         self.claims = Claims(sources, clock)
         self._pool, self._sources, self._clock = pool, tuple(sources), clock
         self._room, self._deliver, self._lost, self._batch = room, deliver, lost, batch
-        self._database_url, self._timeout = database_url, timeout
+        self._connect, self._timeout = connect, timeout
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
         self._halted = False
@@ -98,7 +98,7 @@ class PostgresIntake:
             await self._clock.sleep(0.5)
 
     async def _listen_once(self) -> None:
-        conn = await asyncpg.connect(self._database_url, timeout=self._timeout, command_timeout=self._timeout)
+        conn = await self._connect()
         gone = asyncio.Event()
         conn.add_termination_listener(lambda _conn: gone.set())
         try:

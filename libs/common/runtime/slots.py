@@ -7,13 +7,13 @@ When the connection is lost, so are the limits: what runs under them is cancelle
 import asyncio
 import hashlib
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import asyncpg
 
 from libs.common.clock import Clock
-from libs.common.db import database_away_named
+from libs.common.db import Connect, database_away_named
 from libs.common.errors import DatabaseAway
 
 # A session may take its own lock again, so the slots this process uses are left out by number. OFFSET 0 keeps Postgres
@@ -45,9 +45,7 @@ class Slot:
 class Slots:
     """The per-shop slots this process holds."""
 
-    def __init__(
-        self, connect: Callable[[], Awaitable[asyncpg.Connection]], *, lost: Callable[[], None]
-    ) -> None:
+    def __init__(self, connect: Connect, *, lost: Callable[[], None]) -> None:
         self._connect = connect
         self._lost = lost
         self._conn: asyncpg.Connection | None = None
@@ -114,7 +112,7 @@ class Slots:
         if self._conn is not None and self._conn.is_closed():
             self._gone(self._conn)  # asyncpg has ways of closing one that tell nobody
         if self._conn is None:
-            self._conn = await self._connect()
+            self._conn = await self._connect(idle_session_timeout=f"{IDLE_SECONDS:g}s")
             self._conn.add_termination_listener(self._gone)
         return self._conn
 
