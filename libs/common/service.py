@@ -14,6 +14,7 @@ from libs.common import logs
 from libs.common.errors import ConfigurationError, ShopbusError
 from libs.common.metrics import describe_build, exposition, loop_lag_sampled
 from libs.common.settings import CommonSettings
+from libs.common.tasks import ailing_parts
 from libs.common.web import UNMATCHED, Observer, json_response, unmatched
 
 Check = Callable[[], Awaitable[str | None]]
@@ -108,9 +109,9 @@ def _own_routes(services: Sequence[Service]) -> list[web.RouteDef]:
 
     async def readyz(_: web.Request) -> web.Response:
         reasons = await _reasons(services)
-        notes = [words for service in services for tell in service.notes.values() if (words := tell())]
         return json_response(
-            {"ready": not reasons, "reasons": reasons, "notes": notes}, status=503 if reasons else 200
+            {"ready": not reasons, "reasons": reasons, "notes": _notes(services)},
+            status=503 if reasons else 200,
         )
 
     async def metrics(_: web.Request) -> web.Response:
@@ -119,6 +120,11 @@ def _own_routes(services: Sequence[Service]) -> list[web.RouteDef]:
         )
 
     return [web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)]
+
+
+def _notes(services: Sequence[Service]) -> list[str]:
+    told = [words for service in services for tell in service.notes.values() if (words := tell())]
+    return told + ailing_parts()
 
 
 async def _reasons(services: Sequence[Service]) -> list[str]:

@@ -9,6 +9,7 @@ from libs.common.clock import SystemClock
 from libs.common.db import connection, database_away_named, open_pool
 from libs.common.errors import DatabaseAway
 from libs.common.outbox.circuit import State
+from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.open import open_producer
 from libs.common.outbox.producer import Producer
 from libs.common.service import Check, Note, Service, serve, until_signalled
@@ -25,7 +26,7 @@ NAME = "webhooks"
 
 
 @asynccontextmanager
-async def open_service(settings: Settings) -> AsyncIterator[Service]:
+async def open_service(settings: Settings, *, faults: FaultPoints | None = None) -> AsyncIterator[Service]:
     """Opens what the service needs, in the order of need; closing it finishes commits under way."""
     old = settings.shopify_api_secret_old
     verifier = WebhookVerifier(
@@ -35,7 +36,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
     timeout = settings.database_timeout_seconds
     async with (
         open_pool(settings, name=f"shopbus {NAME}") as pool,
-        open_producer(settings, schema=NAME, pool=pool) as producer,
+        open_producer(settings, schema=NAME, pool=pool, faults=faults) as producer,
         open_rejected_log(
             pool, keep=settings.rejected_keep, days=settings.retention_days, timeout=timeout
         ) as rejected,

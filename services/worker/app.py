@@ -45,7 +45,7 @@ async def open_service(
         producer = await stack.enter_async_context(
             open_producer(settings, schema=NAME, pool=pool, clock=clock, faults=faults)
         )
-        books = Books(pool, clock, settings.database_timeout_seconds)
+        books = Books(pool, clock, settings.database_timeout_seconds, faults=faults or FaultPoints())
         consumer = _consumer(settings, registry, pool, handler_pool, producer, clock, faults)
         await stack.enter_async_context(_working(consumer, settings, registry, pool, producer, clock))
         yield Service(

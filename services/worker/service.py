@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from libs.common.contracts.topology import SOURCES, Lane
 from libs.common.db import Connection, connection, database_away_named
 from libs.common.errors import DatabaseAway, ShopbusError
 from libs.common.outbox import end_store, list_store, look_store, put_store
+from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.list_store import LAST_ID, Place
 from libs.common.outbox.wakes import Wake, channel
 from services.worker import metrics, store
@@ -63,6 +64,7 @@ class Books:
     timeout: float
     consumer: str = "worker"
     sources: Sequence[str] = SOURCES
+    faults: FaultPoints = field(default_factory=FaultPoints)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Connection]:
@@ -219,4 +221,6 @@ async def _replay(conn: Connection, books: Books, source: str, ids: Sequence[UUI
                 replayed += 1
         wakes = [Wake(source, lane, message_id).payload() for lane, message_id in first.items()]
         await put_store.notify(conn, [(channel(books.consumer), wake) for wake in wakes])
+    if replayed:
+        await books.faults.reach("replayed, not answered")
     return replayed

@@ -9,16 +9,21 @@ from dataclasses import dataclass, field
 import asyncpg
 import pytest
 
-from libs.common.db import Connection
-from libs.common.runtime.slots import Slots
+from libs.common.clock import Clock, SystemClock
+from libs.common.db import Connection, direct_connections
+from libs.common.runtime.slots import SURE_SECONDS, Slot, Slots
+from libs.common.settings import CommonSettings
 from services.worker.sdk import Context, Message, on
+from tests.clocks import TurnedClock
 from tests.integration.protocol import HandlerFunction, System, effect, registry, system
+from tests.servers.postgres import PostgresServer
 from tests.waiting import poll
 
 HOLDERS = """
 SELECT DISTINCT pid FROM pg_locks
 WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
+UP_FOR_A_WHILE = "SELECT clock_timestamp() > pg_postmaster_start_time() + make_interval(secs => $1)"
 CUT = "SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) AS pid"
 
 
@@ -79,10 +84,8 @@ async def test_never_more_than_the_limit_run_for_one_shop_over_two_workers(one: 
     await one.done_once(ids)
 
 
-async def test_when_the_locks_connection_is_cut_an_overlap_lasts_as_long_as_a_cancellation(
-    one: System,
-) -> None:
-    """Postgres frees the locks before their process can know: what it runs then is cancelled and given back."""
+async def test_the_limit_holds_also_while_the_locks_connections_are_cut(one: System) -> None:
+    """Postgres frees the locks before their process can know; the next holder waits until it surely does nothing."""
     floor = Floor()
     handlers = registry(limited(floor, 2))
     async with one.working(handlers), one.working(handlers):
@@ -91,7 +94,7 @@ async def test_when_the_locks_connection_is_cut_an_overlap_lasts_as_long_as_a_ca
             async with one.pool.acquire() as conn:
                 await poll(lambda: cut(conn))
         await one.finished()
-    assert max(floor.most.values()) <= 4  # never more than both processes' places
+    assert floor.most == Counter({"s0": 2, "s1": 2})
     await one.done_once(ids)
 
 
@@ -142,11 +145,9 @@ async def test_messages_of_no_shop_have_no_limit(one: System) -> None:
 
 
 @asynccontextmanager
-async def slots(database: str, lost: list[str]) -> AsyncIterator[Slots]:
-    async def connect() -> asyncpg.Connection:
-        return await asyncpg.connect(database)
-
-    one = Slots(connect, lost=lambda: lost.append("lost"))
+async def slots(database: str, lost: list[str], clock: Clock | None = None) -> AsyncIterator[Slots]:
+    connect = direct_connections(CommonSettings.load(database_url=database))
+    one = Slots(connect, "worker", clock or SystemClock(), lost=lambda: lost.append("lost"))
     try:
         yield one
     finally:
@@ -190,3 +191,81 @@ async def test_the_locks_of_a_closed_session_are_free(database: str) -> None:
             assert await a.take("h", "s", 1) is not None
             assert await b.take("h", "s", 1) is None
         await poll(lambda: b.take("h", "s", 1))
+
+
+async def waited(clock: TurnedClock, one: Slots, shop: str) -> tuple[Slot, float]:
+    """A slot, and how long the clock says that it took to settle."""
+    before = clock.seconds
+    slot = await one.take("h", shop, 1)
+    assert slot is not None
+    return slot, clock.seconds - before
+
+
+async def test_an_abandoned_slot_is_used_only_after_its_holder_must_have_noticed(database: str) -> None:
+    clock = TurnedClock()
+    async with slots(database, []) as a, slots(database, [], clock) as b:
+        assert await a.take("h", "s", 1) is not None
+        await a.close()  # as a crash does: the lock is free, and the row is left
+        await poll(lambda: b.take("h", "s", 1))
+        assert clock.seconds == pytest.approx(SURE_SECONDS)
+
+
+async def test_a_slot_that_was_given_back_can_be_used_at_once(database: str) -> None:
+    clock = TurnedClock()
+    async with slots(database, []) as a, slots(database, [], clock) as b:
+        await poll(lambda: a_while_after_the_start(database))
+        slot = await a.take("h", "s", 1)
+        assert slot is not None
+        await a.release(slot)
+        _, seconds = await waited(clock, b, "s")
+        assert seconds == 0
+
+
+async def a_while_after_the_start(database: str) -> bool:
+    """Postgres has been up for so long that no holder of an earlier life can be about."""
+    conn = await asyncpg.connect(database)
+    try:
+        return bool(await conn.fetchval(UP_FOR_A_WHILE, SURE_SECONDS))
+    finally:
+        await conn.close()
+
+
+async def test_after_a_start_of_postgres_every_slot_settles_first(
+    database: str, postgres: PostgresServer
+) -> None:
+    """Its crash emptied the table that tells of abandoned slots, and freed all locks."""
+    clock = TurnedClock()
+    await asyncio.to_thread(postgres.kill)
+    await asyncio.to_thread(postgres.start)
+    async with slots(database, [], clock) as a:
+        _, seconds = await waited(clock, a, "s")
+        assert seconds == pytest.approx(SURE_SECONDS)
+
+
+async def test_a_session_after_a_lost_one_waits_before_its_first_slot(database: str) -> None:
+    lost: list[str] = []
+    clock = TurnedClock()
+    async with slots(database, lost, clock) as a:
+        assert await a.take("h", "s", 1) is not None
+        conn = await asyncpg.connect(database)
+        assert await cut(conn)
+        await conn.close()
+        await poll(lambda: lost)
+        await poll(lambda: a_while_after_the_start(database))
+        _, seconds = await waited(clock, a, "another")
+        assert seconds == pytest.approx(SURE_SECONDS)
+        clock.turn(SURE_SECONDS)
+        _, seconds = await waited(clock, a, "a third")
+        assert seconds == 0
+
+
+async def test_a_slot_is_in_doubt_when_postgres_was_not_heard_of_for_a_while(database: str) -> None:
+    clock = TurnedClock()
+    async with slots(database, [], clock) as a:
+        slot, _ = await waited(clock, a, "s")
+        await slot.prove()
+        assert slot.sure()
+        clock.turn(SURE_SECONDS)
+        assert not slot.sure()
+        await slot.prove()
+        assert slot.sure()

@@ -12,7 +12,9 @@ from libs.common import service
 from libs.common.errors import ConfigurationError
 from libs.common.service import Service, serve, until_signalled
 from libs.common.settings import CommonSettings
+from libs.common.tasks import WELL_SECONDS, background
 from libs.common.web import json_response
+from tests.clocks import TurnedClock
 from tests.serving import serving
 from tests.waiting import poll
 
@@ -115,6 +117,40 @@ async def test_a_check_that_hangs_is_a_reason(monkeypatch: pytest.MonkeyPatch) -
         client.get("/readyz") as response,
     ):
         assert (await response.json())["reasons"] == ["test: a check did not answer within 0.01 s"]
+
+
+async def notes_of(client: aiohttp.ClientSession) -> list[str]:
+    async with client.get("/readyz") as response:
+        assert response.status == 200
+        notes: list[str] = (await response.json())["notes"]
+        return notes
+
+
+async def test_a_part_that_fails_again_and_again_is_a_note_until_it_has_run_well_for_a_while() -> None:
+    clock, failing, running = TurnedClock(), asyncio.Queue[Exception](), asyncio.Event()
+
+    async def part() -> None:
+        if not failing.empty():
+            raise failing.get_nowait()
+        running.set()
+        raise await failing.get()
+
+    async def well() -> None:
+        await asyncio.Event().wait()
+
+    for _ in range(3):
+        failing.put_nowait(RuntimeError("with a secret inside"))
+    async with serving([Service("test", [])]) as client:
+        async with background({"give back": part, "claim": well}, clock):
+            await running.wait()
+            ailing = "the part 'give back' failed {} and was begun again (last: {})"
+            assert await notes_of(client) == [ailing.format("3 times", "RuntimeError")]
+            clock.turn(WELL_SECONDS)
+            assert await notes_of(client) == []
+            failing.put_nowait(ValueError())
+            await poll(failing.empty)
+            assert await notes_of(client) == [ailing.format("once", "ValueError")]
+        assert await notes_of(client) == []
 
 
 async def test_the_process_tells_what_it_is_and_how_late_its_loop_runs() -> None:

@@ -192,6 +192,7 @@ class BrokerRoute:
         since = self._window.since()
         if since is None:
             return True
+        await self._faults.reach("lost, not freed")
         return all([await self._free(destination, lane, since) for destination, lane in self._queues])
 
     async def _free(self, destination: str, lane: Lane, since: UUID) -> bool:
@@ -204,6 +205,7 @@ class BrokerRoute:
             return False
         metrics.RECLAIMED.labels(self._source).inc(len(ids))
         if ids:
+            await self._faults.reach("freed, not announced")
             self._freed(destination, lane, min(ids))
         return True
 

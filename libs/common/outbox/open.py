@@ -37,15 +37,15 @@ async def open_producer(
     notifier = Notifier(pool, schema, timeout=settings.database_timeout_seconds)
     broker = _broker_route(settings, schema, pool, notifier, clock, faults)
     producer = Producer(
-        pool, schema, settings, notifier=notifier, broker=broker, externals=externals, clock=clock
-    )
+        pool, schema, settings, notifier=notifier, broker=broker, externals=externals, clock=clock, faults=faults
+    )  # fmt: skip
     parts = {f"notify {schema}": notifier.run}
     if broker is not None:
         parts[f"broker route {schema}"] = broker.run
     if broker is not None and externals:
         producer.relay = Relay(
             pool, broker, externals, source=schema, holder=f"relay:{instance_name()}", clock=clock,
-            timeout=settings.database_timeout_seconds,
+            timeout=settings.database_timeout_seconds, faults=faults,
         )  # fmt: skip
         parts[f"relay {schema}"] = producer.relay.run
     async with background(parts, clock):

@@ -16,6 +16,7 @@ from libs.common.errors import DatabaseAway
 from libs.common.ids import IdFactory
 from libs.common.outbox import metrics, put_store
 from libs.common.outbox.broker_route import BrokerRoute
+from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.group_commit import GroupCommit
 from libs.common.outbox.put_store import Outgoing
 from libs.common.outbox.relay import Relay
@@ -42,6 +43,7 @@ class Producer:
         broker: BrokerRoute | None = None,
         externals: Sequence[ExternalDestination] = EXTERNAL,
         clock: Clock | None = None,
+        faults: FaultPoints | None = None,
     ) -> None:
         self.source = source
         self.broker = broker
@@ -49,6 +51,7 @@ class Producer:
         self._externals = externals
         self._pool, self._notifier = pool, notifier
         self._clock = clock or SystemClock()
+        self._faults = faults or FaultPoints()
         self._ids = IdFactory(self._clock)
         self._name = instance_name()
         self._timeout = settings.database_timeout_seconds
@@ -65,7 +68,9 @@ class Producer:
         when Postgres could not say that it is committed; the same draft may then be tried again.
         """
         with database_away_named():
-            return await self._commits.submit(draft)
+            receipt = await self._commits.submit(draft)
+        await self._faults.reach("stored, not answered")
+        return receipt
 
     async def put(self, conn: Connection, drafts: Sequence[Draft]) -> list[Outgoing]:
         """Stores messages inside the caller's transaction; pass the result to `sent` after its commit."""
@@ -119,6 +124,7 @@ class Producer:
 
     async def _commit(self, drafts: Sequence[Draft]) -> Sequence[Receipt | Exception]:
         batch = [self._address(draft) for draft in drafts]
+        await self._faults.reach("received, not stored")
         async with connection(self._pool, self._timeout) as conn:
             if any(draft.delay for draft in drafts):
                 async with conn.transaction():
@@ -126,6 +132,7 @@ class Producer:
             else:  # one statement is one transaction
                 new = await self._store(conn, batch)
             metrics.ACCEPT_BATCH.labels(self.source).observe(len(batch))
+            await self._faults.reach("stored, not announced")
             self.sent([out for out in batch if out.id in new])
             if len(new) == len(batch):
                 return [Receipt(out.id, duplicate=False) for out in batch]

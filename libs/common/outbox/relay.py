@@ -19,6 +19,7 @@ from libs.common.outbox import claim_store, metrics, put_store
 from libs.common.outbox.broker_route import BrokerRoute
 from libs.common.outbox.circuit import State
 from libs.common.outbox.claim_store import FIRST_ID, Claimed, ClaimPlan
+from libs.common.outbox.faults import FaultPoints
 
 _log = structlog.get_logger(__name__)
 
@@ -40,10 +41,12 @@ class Relay:
         holder: str,
         clock: Clock,
         timeout: float,
+        faults: FaultPoints | None = None,
     ) -> None:
         self._pool, self._route, self._source = pool, route, source
         self._plans = [ClaimPlan(external.name, holder, _LEASE_SECONDS) for external in externals]
         self._clock, self._timeout = clock, timeout
+        self._faults = faults or FaultPoints()
         self._some = asyncio.Event()
 
     def look(self) -> None:
@@ -79,9 +82,12 @@ class Relay:
                 claimed = await claim_store.claim(
                     conn, self._source, plan, lane=lane, after=FIRST_ID, limit=_AT_ONCE
                 )
+            if claimed:
+                await self._faults.reach("claimed, not relayed")
             sent = await asyncio.gather(*(self._publish(plan, one) for one in claimed))
             ended = [one.message.id for one, confirmed in zip(claimed, sent, strict=True) if confirmed]
             if ended:
+                await self._faults.reach("relayed, not ended")
                 async with connection(self._pool, self._timeout) as conn:
                     await put_store.end_external(conn, self._source, plan.consumer, lane, ended)
         metrics.RELAYED.labels(self._source, plan.consumer).inc(len(ended))

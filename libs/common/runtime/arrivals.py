@@ -15,6 +15,7 @@ from libs.common.db import connection, is_away
 from libs.common.ids import made_at
 from libs.common.outbox import claim_store
 from libs.common.outbox.claim_store import Claimed, ClaimPlan
+from libs.common.outbox.faults import FaultPoints
 from libs.common.runtime import metrics
 from libs.common.runtime.keeper import Keeper
 from libs.common.runtime.work import POSTGRES, RABBITMQ, Delivery, Hands, LaneBuffers
@@ -45,10 +46,11 @@ class Arrivals:
         *,
         broker_lease_seconds: float,
         arrived: Callable[[], None],
+        faults: FaultPoints,
     ) -> None:
         self._broker_lease = broker_lease_seconds
         self._pool, self._plan, self._hands, self._buffers = pool, plan, hands, buffers
-        self._keeper, self._clock, self._arrived = keeper, clock, arrived
+        self._keeper, self._clock, self._arrived, self._faults = keeper, clock, arrived, faults
         self._again: asyncio.Queue[IncomingWork] = asyncio.Queue()
         self._turn = asyncio.Lock()
         self.closed = False
@@ -109,6 +111,7 @@ class Arrivals:
         ):  # what RabbitMQ gave up, Postgres, which counts exactly, has not
             self._return(deliveries, "stopping" if self.closed else "dead letter")
             return True
+        await self._faults.reach("redelivered, not taken over")
         try:
             ours = await self._take_over(deliveries, counted=work.redelivered)
         except Exception as error:
@@ -116,6 +119,7 @@ class Arrivals:
                 raise
             self._keeper.database_lost()
             return False
+        await self._faults.reach("taken over, not started")
         self._sort_out(deliveries, ours)
         return True
 

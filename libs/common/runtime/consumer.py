@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import asyncpg
 
@@ -58,12 +57,16 @@ class Consumer:
         self._intake = PostgresIntake(
             pool, plan, sources, clock, room=self._room, deliver=self._claimed, lost=self._database_lost,
             batch=min(settings.consumer_claim_batch, settings.consumer_buffer), connect=connect,
-            timeout=settings.database_timeout_seconds,
+            timeout=settings.database_timeout_seconds, faults=faults,
         )  # fmt: skip
-        self._keeper = Keeper(pool, self._plan, self._hands, clock, timeout=settings.database_timeout_seconds)
-        self._slots = Slots(connect, lost=self._limits_lost)
+        self._keeper = Keeper(
+            pool, self._plan, self._hands, clock, timeout=settings.database_timeout_seconds, faults=faults
+        )
+        self._slots = Slots(connect, name, clock, lost=self._limits_lost)
         acquire = settings.consumer_acquire_seconds
-        endings = Endings(name, pool, clock, acquire_seconds=acquire, scheduled=self._intake.due_in)
+        endings = Endings(
+            name, pool, clock, acquire_seconds=acquire, scheduled=self._intake.due_in, faults=faults
+        )
         executor = Executor(
             handler_pool or pool,
             producer,
@@ -87,6 +90,7 @@ class Consumer:
             clock,
             broker_lease_seconds=settings.broker_lease_seconds,
             arrived=self._dispatcher.pump,
+            faults=faults,
         )
         self._broker: BrokerConsumer | None = None
         if open_broker is not None:
@@ -106,7 +110,7 @@ class Consumer:
             "renew leases": self._keeper.renew_for_ever,
             "give back": self._keeper.pay_for_ever,
             "start": self._dispatcher.pump_for_ever,
-            "keep slots": partial(self._slots.keep_for_ever, self._clock),
+            "keep slots": self._slots.keep_for_ever,
         }
         if self._broker is not None:
             parts["consume"] = self._broker.run

@@ -1,6 +1,6 @@
 """What a handler is given besides its message."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ import structlog
 from libs.common.contracts.envelope import Draft, Message
 from libs.common.contracts.topology import Lane
 from libs.common.db import Connection, connection, interrupts, is_lost
+from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.producer import Producer
 from libs.common.outbox.put_store import Outgoing
 from libs.common.runtime.outcomes import AlreadyDone, TransactionUsed
@@ -33,7 +34,7 @@ class Context:
         producer: Producer,
         end: EndMessages,
         acquire_seconds: float = 10.0,
-        before_commit: Callable[[], Awaitable[None]] | None = None,
+        faults: FaultPoints | None = None,
     ) -> None:
         self.message = message
         self.ended = False  # the transaction that ends the message has committed
@@ -41,7 +42,7 @@ class Context:
         self.gone: AlreadyDone | None = None  # the row was not there, whatever the handler made of that error
         self._pool, self._producer, self._end = pool, producer, end
         self._acquire_seconds = acquire_seconds
-        self._before_commit = before_commit
+        self._faults = faults or FaultPoints()
         self._opened = False
         self.emitted: list[Draft] = []
 
@@ -77,8 +78,7 @@ class Context:
                     await self._end(conn)
                     yield conn
                     emitted = await self._store_emitted(conn)
-                    if self._before_commit is not None:
-                        await self._before_commit()
+                    await self._faults.reach("handler done, not committed")
             except BaseException as error:
                 if isinstance(error, AlreadyDone):
                     self.gone = error
@@ -86,7 +86,9 @@ class Context:
                     self.interrupted = True
                 raise
             self.ended = True
-            self._producer.sent(emitted)
+            if emitted:
+                await self._faults.reach("stored, not announced")
+                self._producer.sent(emitted)
 
     async def finish(self) -> None:
         """Ends a message whose handler opened no transaction but emitted something."""

@@ -172,6 +172,7 @@ class Dispatcher:
             return {delivery: Result.DUPLICATE}
         if count > POISON:
             return {delivery: await self._endings.poisoned(handler, delivery)}
+        await self._faults.reach("suspicion noted, not started")
         return await self._executor.run(handler, [delivery])
 
     # ending

@@ -12,6 +12,7 @@ from libs.common.contracts.envelope import InvalidBody
 from libs.common.db import connection, is_away
 from libs.common.outbox import end_store
 from libs.common.outbox.end_store import Attempt, Ending
+from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.group_commit import GroupCommit
 from libs.common.runtime import metrics
 from libs.common.runtime.backoff import spread, wait_after
@@ -47,11 +48,13 @@ class Endings:
         *,
         acquire_seconds: float,
         scheduled: Callable[[float], None],
+        faults: FaultPoints,
     ) -> None:
         self.consumer = consumer
         self._pool, self._clock = pool, clock
         self._acquire_seconds = acquire_seconds
         self._scheduled = scheduled
+        self._faults = faults
         self._ends: GroupCommit[Ending, bool] = GroupCommit(self._end_together, size=lambda _: 1)
 
     def ending(
@@ -93,6 +96,7 @@ class Endings:
     async def _later(
         self, delivery: Delivery, seconds: float, attempt: Attempt | None, *, result: Result
     ) -> Result:
+        await self._faults.reach("judged, not scheduled")
         try:
             async with connection(self._pool, self._acquire_seconds) as conn:
                 moved = await end_store.schedule(
@@ -101,12 +105,14 @@ class Endings:
                 )  # fmt: skip
         except Exception as error:  # noqa: BLE001 - raised again unless Postgres is away
             return _released(error)
+        await self._faults.reach("scheduled, not acknowledged")
         self._scheduled(seconds)
         return result if moved else Result.DUPLICATE
 
     async def _give_up(
         self, handler: Handler | None, delivery: Delivery, reason: str, attempt: Attempt
     ) -> Result:
+        await self._faults.reach("judged, not given up")
         try:
             async with connection(self._pool, self._acquire_seconds) as conn:
                 moved = await end_store.fail(
@@ -114,6 +120,7 @@ class Endings:
                 )
         except Exception as error:  # noqa: BLE001 - raised again unless Postgres is away
             return _released(error)
+        await self._faults.reach("given up, not acknowledged")
         if moved:
             metrics.FAILED.labels(handler.name if handler else "none", reason).inc()
             _log.error(
@@ -127,6 +134,7 @@ class Endings:
         for ending in endings:
             groups.setdefault((ending.message.source, ending.lane.value), []).append(ending)
         live: set[UUID] = set()
+        await self._faults.reach("handler done, not committed")
         async with connection(self._pool, self._acquire_seconds) as conn:
             for group in groups.values():
                 live |= await end_store.end_many(conn, self.consumer, group)

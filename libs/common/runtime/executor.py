@@ -17,6 +17,7 @@ from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.producer import Producer
 from libs.common.runtime.context import Context, EndMessages, SharedContext
 from libs.common.runtime.endings import Endings, Result, told
+from libs.common.runtime.fence import Fenced
 from libs.common.runtime.handlers import Handler
 from libs.common.runtime.outcomes import AlreadyDone, HandlerCancelled, HandlerTimeout, NothingCommitted
 from libs.common.runtime.slots import Slot, Slots
@@ -81,7 +82,8 @@ class Executor:
         if slot is None:
             return await self._endings.park(delivery, _ELSEWHERE_BUSY_SECONDS)
         try:
-            return await self._one(handler, delivery)
+            await self._faults.reach("slot taken, not started")
+            return await self._one(handler, delivery, slot)
         finally:
             await self._leave(slot)
 
@@ -91,7 +93,7 @@ class Executor:
         except DatabaseAway:
             _log.warning("A shop's slot was given up with its connection.")
 
-    async def _one(self, handler: Handler, delivery: Delivery) -> Result:
+    async def _one(self, handler: Handler, delivery: Delivery, slot: Slot | None = None) -> Result:
         async def end(conn: Connection) -> None:
             if not await end_store.end_one(
                 conn, self._endings.consumer, self._endings.ending(handler, delivery)
@@ -99,7 +101,7 @@ class Executor:
                 raise AlreadyDone
 
         context = self._context(delivery, end)
-        error = await self._call(handler, delivery.message, context)
+        error = await self._call(handler, delivery.message, context, slot)
         if error is None and context.untouched:
             if not context.emitted:
                 return await self._endings.plain(handler, delivery, Result.COMPLETED)
@@ -144,7 +146,9 @@ class Executor:
             return dict.fromkeys(group, Result.RELEASED)
         except Exception:  # noqa: BLE001 - each is tried alone now, and what is wrong shows there
             return None
-        self._producer.sent(emitted)
+        if emitted:
+            await self._faults.reach("stored, not announced")
+            self._producer.sent(emitted)
         return {d: Result.COMPLETED if d.message.id in live else Result.DUPLICATE for d in group}
 
     async def _share(self, handler: Handler, delivery: Delivery, conn: Connection) -> list[Draft]:
@@ -192,10 +196,13 @@ class Executor:
 
     # the pieces
 
-    async def _call(self, handler: Handler, argument: Any, context: Context) -> Exception | None:
+    async def _call(
+        self, handler: Handler, argument: Any, context: Context, slot: Slot | None = None
+    ) -> Exception | None:
         try:
             async with asyncio.timeout(handler.timeout) as deadline:
-                await handler.function(argument, context)
+                work = handler.function(argument, context)
+                await (work if slot is None else Fenced(work, slot))
         except TimeoutError as error:
             return HandlerTimeout(f"timed out after {handler.timeout:g} s") if deadline.expired() else error
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is its message's error
@@ -210,7 +217,7 @@ class Executor:
         return Context(
             delivery.message, pool=self._pool, producer=self._producer, end=end,
             acquire_seconds=self._acquire_seconds,
-            before_commit=lambda: self._faults.reach("handler done, not committed"),
+            faults=self._faults,
         )  # fmt: skip
 
 

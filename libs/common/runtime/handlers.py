@@ -6,7 +6,7 @@ The decorators only mark functions; `collect` reads the marks. So importing a ha
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from croniter import croniter
 from libs.common.contracts.topology import matches
 from libs.common.runtime.outcomes import HandlerDefinitionError
 
-Function = TypeVar("Function", bound=Callable[..., Awaitable[None]])
+Function = TypeVar("Function", bound=Callable[..., Coroutine[Any, Any, None]])
 _MARK = "__shopbus__"
 _MOST_TYPES = 10_000  # remembered; types come from outside
 
@@ -26,7 +26,7 @@ class Handler:
     """A function that works on messages, with its limits."""
 
     name: str
-    function: Callable[..., Awaitable[None]]
+    function: Callable[..., Coroutine[Any, Any, None]]
     patterns: tuple[str, ...]
     retries: int = 10  # tries after the first
     timeout: float = 30.0  # seconds for one try
@@ -165,7 +165,7 @@ def collect(modules: Iterable[ModuleType]) -> Registry:
     )
 
 
-def _handler(module: ModuleType, function: Callable[..., Awaitable[None]], mark: _Mark) -> Handler:
+def _handler(module: ModuleType, function: Callable[..., Coroutine[Any, Any, None]], mark: _Mark) -> Handler:
     name = f"{module.__name__.rsplit('.', 1)[-1]}.{function.__name__}"
     return Handler(name, function, mark.patterns or (f"schedule.{name}",), **mark.options)
 

@@ -12,6 +12,7 @@ from libs.common.db import Connect, connection, database_away_named
 from libs.common.errors import DatabaseAway
 from libs.common.outbox import claim_store
 from libs.common.outbox.claim_store import Claimed, ClaimPlan
+from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.wakes import Wake, channel
 from libs.common.runtime import metrics
 from libs.common.runtime.claims import Claims, Spot
@@ -38,12 +39,14 @@ class PostgresIntake:
         batch: int,
         connect: Connect,
         timeout: float = 3.0,
+        faults: FaultPoints | None = None,
     ) -> None:
         self.plan = plan
         self.claims = Claims(sources, clock)
         self._pool, self._sources, self._clock = pool, tuple(sources), clock
         self._room, self._deliver, self._lost, self._batch = room, deliver, lost, batch
         self._connect, self._timeout = connect, timeout
+        self._faults = faults or FaultPoints()
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
         self._halted = False
@@ -174,6 +177,8 @@ class PostgresIntake:
             for source in self._sources:
                 due = await claim_store.move_due(conn, source, self.plan, lanes, limit)
                 metrics.CLAIMED.labels(self.plan.consumer, "due").inc(len(due))
+                if due:
+                    await self._faults.reach("moved due, not started")
                 self._deliver(due)
                 moved += len(due)
             wait = await claim_store.next_due(conn, self.plan.consumer, self._sources, lanes)

@@ -14,6 +14,7 @@ from libs.common.db import connection, is_away
 from libs.common.errors import DatabaseAway
 from libs.common.outbox import claim_store, put_store
 from libs.common.outbox.claim_store import ClaimPlan
+from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.wakes import Wake, channel
 from libs.common.runtime import metrics
 from libs.common.runtime.work import Delivery, Hands
@@ -35,11 +36,13 @@ class Keeper:
         clock: Clock,
         *,
         timeout: float = 3.0,
+        faults: FaultPoints | None = None,
     ) -> None:
         self.database_back = asyncio.Event()
         self.database_back.set()
         self._pool, self._plan, self._hands = pool, plan, hands
         self._clock, self._timeout = clock, timeout
+        self._faults = faults or FaultPoints()
         self._owed: dict[tuple[str, Lane, bool], set[UUID]] = defaultdict(set)
         self._owing = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -63,6 +66,7 @@ class Keeper:
         ending = [delivery for delivery in self._hands if delivery.lease_ends < soon]
         if not ending:
             return
+        await self._faults.reach("lease ending, not renewed")
         async with connection(self._pool, self._timeout) as conn:
             for (source, lane), deliveries in _by_place(ending).items():
                 await claim_store.renew(conn, source, plan, lane, [d.message.id for d in deliveries])
@@ -100,7 +104,9 @@ class Keeper:
                 if not await claim_store.writable(conn):
                     raise DatabaseAway("Postgres answers but takes no writes")  # noqa: TRY301
                 for (source, lane, unharmed), ids in list(owed.items()):
+                    await self._faults.reach("owed, not given back")
                     await claim_store.give_back(conn, source, plan, lane, sorted(ids), unharmed=unharmed)
+                    await self._faults.reach("given back, not announced")
                     wake = Wake(source, lane, min(ids)).payload()
                     await put_store.notify(conn, [(channel(plan.consumer), wake)])
                     del owed[source, lane, unharmed]
