@@ -1,0 +1,63 @@
+"""`make bench`: all benchmarks, or those named in ARGS; `--short` takes fewer and shorter rounds."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from rich.console import Console
+from rich.status import Status
+
+from bench import machine, report
+from bench.result import Result
+from bench.scale import Scale
+
+BENCHMARKS = {
+    "accept": "accepting a webhook, against a handler that stores nothing and against one INSERT per request",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the benchmarks; 2 for a name that does not exist."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="; ".join(f"{k}: {v}" for k, v in BENCHMARKS.items())
+    )
+    parser.add_argument(
+        "--short", action="store_true", help="a glance: the figures are rough, nothing is written"
+    )
+    chosen = parser.parse_args(arguments)
+    if unknown := set(chosen.names) - BENCHMARKS.keys():
+        known = ", ".join(BENCHMARKS)
+        Console(stderr=True).print(f"no benchmark is called {', '.join(sorted(unknown))}: there are {known}")
+        return 2
+    _run(chosen.names or list(BENCHMARKS), Scale.short() if chosen.short else Scale(), kept=not chosen.short)
+    return 0
+
+
+def _run(names: Sequence[str], scale: Scale, *, kept: bool) -> None:
+    console = Console()
+    described = machine.described()
+    for name in names:
+        with console.status(name) as status:
+            result = asyncio.run(_benchmark(name)(replace(scale, progress=partial(_tell, status, name))))
+        report.show(result, console)
+        if kept:
+            report.keep(result, described)
+
+
+def _benchmark(name: str) -> Callable[[Scale], Coroutine[Any, Any, Result]]:
+    run: Callable[[Scale], Coroutine[Any, Any, Result]] = import_module(f"bench.{name}").run
+    return run
+
+
+def _tell(status: Status, name: str, text: str) -> None:
+    status.update(f"{name}: {text}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+-- Sends signed webhooks, each with an id of its own. Arguments: prefix of the ids, folder with `body` and `signature`.
+
+local threads = 0
+
+function setup(thread)
+  thread:set("number", threads)
+  threads = threads + 1
+end
+
+function init(args)
+  local function content(name)
+    local file = assert(io.open(args[2] .. "/" .. name, "rb"))
+    local text = file:read("*a")
+    file:close()
+    return text
+  end
+  sent = 0
+  prefix = args[1] .. "-" .. number .. "-"
+  body = content("body")
+  headers = {
+    ["Content-Type"] = "application/json",
+    ["User-Agent"] = "Shopify-Captain-Hook",
+    ["X-Shopify-API-Version"] = "2026-10",
+    ["X-Shopify-Event-Id"] = "98880550-7158-44d4-b7cd-2c97c8a091b5",
+    ["X-Shopify-Hmac-Sha256"] = content("signature"),
+    ["X-Shopify-Shop-Domain"] = "bench.myshopify.com",
+    ["X-Shopify-Topic"] = "orders/create",
+    ["X-Shopify-Triggered-At"] = "2026-11-21T10:00:00.000000000Z",
+  }
+end
+
+function request()
+  sent = sent + 1
+  headers["X-Shopify-Webhook-Id"] = prefix .. sent
+  return wrk.format("POST", "/webhooks/shopify", headers, body)
+end
+
+function done(summary, latency, requests)
+  local errors = summary.errors
+  io.write(string.format(
+    '{"requests": %d, "microseconds": %d, "refused": %d, "broken": %d, "p50": %d, "p99": %d, "p999": %d}\n',
+    summary.requests, summary.duration, errors.status,
+    errors.connect + errors.read + errors.write + errors.timeout,
+    latency:percentile(50), latency:percentile(99), latency:percentile(99.9)
+  ))
+end
