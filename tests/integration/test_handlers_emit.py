@@ -167,3 +167,17 @@ async def test_what_cannot_be_emitted_is_the_handlers_failure(one: System) -> No
         await one.finished()
     assert set(await one.failed()) == ids
     assert await one.notes() == []
+
+
+async def test_a_messages_id_can_be_emitted_as_it_is(one: System) -> None:
+    """On either route, whatever class of UUID Postgres or RabbitMQ brought it as."""
+
+    @on("webhook.named")
+    async def emit_id(message: Message, ctx: Context) -> None:
+        await ctx.emit("test.link", {"from": message.id})
+
+    async with one.working(registry(emit_id, link)):
+        root = await one.accept("webhook.named", shop="a")
+        await one.finished()
+    notes = [row["note"] for row in await one.pool.fetch("SELECT note FROM worker.effects")]
+    assert notes == [f"link {root} a {root}"]

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
+from uuid import UUID
 
 import asyncpg
 import orjson
@@ -115,7 +116,7 @@ class Context:
         self.emitted.append(
             Draft(
                 type=message_type,
-                body=data if isinstance(data, bytes) else orjson.dumps(data),
+                body=data if isinstance(data, bytes) else orjson.dumps(data, default=_plain),
                 shop=self.message.shop if shop is None else shop,
                 key=key,
                 lane=None if lane is None else Lane(lane),
@@ -153,6 +154,13 @@ class SharedContext(Context):
                 True  # alone, this would have rolled back; the handler may not hide it from its neighbours
             )
             raise
+
+
+def _plain(value: object) -> str:
+    """asyncpg's UUIDs, such as a message's id, are a subclass of Python's, which orjson does not know."""
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError
 
 
 async def _ended_already(conn: Connection) -> None:
