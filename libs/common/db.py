@@ -86,7 +86,7 @@ def database_url(settings: CommonSettings) -> str:
     return settings.database_url.get_secret_value()
 
 
-ENDING_SECONDS = 5.0  # for COMMIT and ROLLBACK, which a silent server must not hold up for ever
+BRACKET_SECONDS = 5.0  # for BEGIN, COMMIT and ROLLBACK, which a silent server must not hold up for ever
 
 
 class HonestConnection(asyncpg.Connection):
@@ -96,11 +96,11 @@ class HonestConnection(asyncpg.Connection):
     """
 
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:
-        ending = query.startswith(("COMMIT", "ROLLBACK;"))
+        bracket = query.startswith(("BEGIN", "COMMIT", "ROLLBACK;"))
         try:
-            tag: str = await super().execute(query, *args, timeout=ENDING_SECONDS if ending else timeout)
+            tag: str = await super().execute(query, *args, timeout=BRACKET_SECONDS if bracket else timeout)
         except TimeoutError:
-            if ending:
+            if bracket:
                 self.terminate()  # nobody knows where its transaction stands
             raise
         if tag == "ROLLBACK" and query.startswith("COMMIT"):

@@ -51,4 +51,9 @@ def id_floor(moment: datetime) -> UUID:
 
 def made_at(identifier: UUID) -> datetime:
     """The moment, to the millisecond, that a UUIDv7 carries."""
-    return datetime.fromtimestamp((identifier.int >> 80) / 1000, UTC)
+    return datetime.fromtimestamp(made_at_seconds(identifier), UTC)
+
+
+def made_at_seconds(identifier: UUID) -> float:
+    """The same in seconds since 1970."""
+    return int.from_bytes(identifier.bytes[:6], "big") / 1000

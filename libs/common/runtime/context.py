@@ -157,7 +157,7 @@ class SharedContext(Context):
 
 
 def _plain(value: object) -> str:
-    """asyncpg's UUIDs, such as a message's id, are a subclass of Python's, which orjson does not know."""
+    """Asyncpg's UUIDs, such as a message's id, are a subclass of Python's, which orjson does not know."""
     if isinstance(value, UUID):
         return str(value)
     raise TypeError

@@ -4,18 +4,18 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import structlog
+from prometheus_client import Counter as PromCounter
 
+from libs.common import logs
 from libs.common.clock import Clock
 from libs.common.contracts.topology import Lane
-from libs.common.ids import made_at
+from libs.common.ids import made_at_seconds
 from libs.common.runtime import metrics
 from libs.common.runtime.endings import Result
 from libs.common.runtime.gates import GateKey
 from libs.common.runtime.handlers import Handler
-from libs.common.runtime.work import Delivery
+from libs.common.runtime.work import POSTGRES, RABBITMQ, Delivery
 
-_log = structlog.get_logger(__name__)
 _ENDS = (Result.COMPLETED, Result.UNHANDLED)
 
 
@@ -34,33 +34,57 @@ class Job:
         return "none" if self.handler is None else self.handler.name
 
 
+class _Meters:
+    """One handler's metrics, looked up once."""
+
+    def __init__(self, handler: str) -> None:
+        self.seconds = metrics.HANDLER_SECONDS.labels(handler)
+        self.attempts = metrics.ATTEMPTS.labels(handler)
+        self._handler = handler
+        self._results: dict[str, PromCounter] = {}
+
+    def count(self, result: str, number: int) -> None:
+        meter = self._results.get(result)
+        if meter is None:
+            meter = self._results[result] = metrics.MESSAGES.labels(self._handler, result)
+        meter.inc(number)
+
+
 class Ledger:
     """Notes what became of jobs."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._log = logs.WideLogger(__name__)
+        self._meters: dict[str, _Meters] = {}
+        self._ages = {route: metrics.END_TO_END.labels(route) for route in (POSTGRES, RABBITMQ)}
 
     def note(self, job: Job, results: Mapping[Delivery, Result]) -> None:
         """Counts and logs a finished job. A delivery without a result met a failure of the runtime itself."""
         name = job.handler_name
+        meters = self._meters.get(name)
+        if meters is None:
+            meters = self._meters[name] = _Meters(name)
         seconds = self._clock.monotonic() - job.started
-        metrics.HANDLER_SECONDS.labels(name).observe(seconds)
+        meters.seconds.observe(seconds)
         counts = Counter(
             results[delivery].value if delivery in results else "error" for delivery in job.group
         )
         for result, number in counts.items():
-            metrics.MESSAGES.labels(name, result).inc(number)
-        now = self._clock.now()
+            meters.count(result, number)
+        now = self._clock.now().timestamp()
         for delivery, result in results.items():
             if result in _ENDS:
-                metrics.ATTEMPTS.labels(name).observe(delivery.message.attempt)
-                age = (now - made_at(delivery.message.id)).total_seconds()
-                metrics.END_TO_END.labels(delivery.route).observe(max(0.0, age))
+                meters.attempts.observe(delivery.message.attempt)
+                self._ages[delivery.route].observe(max(0.0, now - made_at_seconds(delivery.message.id)))
+        self._write(job, counts, seconds)
+
+    def _write(self, job: Job, counts: Counter[str], seconds: float) -> None:
         first = job.group[0]
-        _log.info(
-            "Messages were worked on.",
-            handler=name, message_id=str(first.message.id), type=first.message.type, shop=first.message.shop,
-            route=first.route, lane=first.lane.value, attempt=first.message.attempt, messages=len(job.group),
-            results=dict(counts), duration_ms=round(seconds * 1000, 2),
-            correlation_id=first.message.correlation_id,
-        )  # fmt: skip
+        fields = {
+            "event": "Messages were worked on.", "handler": job.handler_name, "message_id": str(first.message.id),
+            "type": first.message.type, "shop": first.message.shop, "route": first.route, "lane": first.lane.value,
+            "attempt": first.message.attempt, "messages": len(job.group), "results": dict(counts),
+            "duration_ms": round(seconds * 1000, 2), "correlation_id": first.message.correlation_id,
+        }  # fmt: skip
+        self._log.write("info", fields)
