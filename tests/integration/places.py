@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -12,10 +13,12 @@ import asyncpg
 
 from libs.common.contracts.envelope import Draft, Message
 from libs.common.contracts.topology import Lane
+from libs.common.db import Connection
 from libs.common.ids import IdFactory, id_floor, made_at
 from libs.common.outbox import claim_store, end_store, put_store
 from libs.common.outbox.claim_store import ClaimPlan
 from libs.common.outbox.end_store import Attempt, Ending
+from libs.common.outbox.names import bind
 from libs.common.outbox.put_store import Outgoing
 
 ORDERS = "webhook.orders.create"
@@ -23,6 +26,7 @@ SHOP = "first.myshopify.com"
 OTHER_SHOP = "second.myshopify.com"
 _ids = IdFactory()
 PLAN = ClaimPlan("worker", "worker:test", lease_seconds=600)
+ATTEMPT = "SELECT attempt FROM SOURCE.outbox WHERE id = $1"
 EXPIRED = ClaimPlan("worker", "worker:gone", lease_seconds=-1)
 
 
@@ -118,15 +122,21 @@ class Places:
     async def fail_once(self, message: Message, error: str = "it hurts", seconds: float = 600) -> None:
         async with self.pool.acquire() as conn:
             assert await end_store.schedule(
-                conn, "worker", message, Lane.DEFAULT,
+                conn, "worker", await self._as_it_is(conn, message), Lane.DEFAULT,
                 delay_seconds=seconds, reason="retry", attempt=_attempt(error), counted=True,
             )  # fmt: skip
 
     async def give_up(self, message: Message, error: str = "it still hurts") -> None:
         async with self.pool.acquire() as conn:
             assert await end_store.fail(
-                conn, "worker", message, Lane.DEFAULT, reason="exhausted", attempt=_attempt(error)
-            )
+                conn, "worker", await self._as_it_is(conn, message), Lane.DEFAULT,
+                reason="exhausted", attempt=_attempt(error),
+            )  # fmt: skip
+
+    async def _as_it_is(self, conn: Connection, message: Message) -> Message:
+        """The message at the attempt its row is at: who knows an older one moves nothing."""
+        failed = await conn.fetchval(bind(ATTEMPT, source=self.source), message.id)
+        return replace(message, attempt=failed + 1)
 
     async def rush(self, message: Message) -> None:
         """Back into the outbox, wherever it is."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -55,6 +55,10 @@ class Moves:
         return await end_store.fail(
             conn, "worker", self.message, Lane.DEFAULT, reason="exhausted", attempt=attempt("the last straw")
         )
+
+    def at(self, attempt: int) -> "Moves":
+        """The same, by somebody who was brought the message for this attempt."""
+        return Moves(replace(self.message, attempt=attempt))
 
     async def replay(self, conn: Connection) -> bool:
         return await end_store.replay(conn, "webhooks", "worker", self.message.id) is not None
@@ -116,6 +120,18 @@ async def test_a_message_leaves_the_outbox_once_however_many_take_it_out(one: Sy
     assert await places(one) == {way.split(maxsplit=1)[0]: 1}
 
 
+@pytest.mark.parametrize("way", ["scheduled", "failed"])
+async def test_a_copy_from_before_the_last_attempt_moves_nothing(one: System, way: str) -> None:
+    """It was tried and came back while the copy was on its way: only who knows the row's attempt may fail it."""
+    stale = await accepted(one)
+    await one.pool.execute("UPDATE webhooks.outbox SET attempt = 1")
+    row = await one.row(stale.message.id)
+    assert not await once(one, partial(OUT_OF_OUTBOX[way], stale))
+    assert await one.row(stale.message.id) == row
+    assert await once(one, partial(OUT_OF_OUTBOX[way], stale.at(2)))
+    assert await places(one) == {way: 1}
+
+
 @pytest.mark.parametrize("way", OUT_OF_OUTBOX)
 async def test_where_there_is_no_row_nothing_is_written(one: System, way: str) -> None:
     nobody = moves_of(IdFactory(SystemClock()).new())
@@ -155,7 +171,7 @@ async def test_every_attempt_is_kept_on_the_way_and_counted_at_the_end(one: Syst
     moves = await accepted(one)
     for number in (1, 2, 3):
         failure = attempt(f"error {number}")
-        await once(one, partial(moves.schedule, attempt=failure, delay_seconds=0.0))
+        await once(one, partial(moves.at(number).schedule, attempt=failure, delay_seconds=0.0))
         await once(one, moves.move_due)
     await once(one, moves.end_one)
     history = (await one.history())[moves.message.id]
@@ -193,9 +209,9 @@ async def test_a_log_keeps_the_newest_attempts_and_does_not_grow_for_ever(one: S
     moves = await accepted(one)
     for number in range(110):
         failure = attempt(f"error {number}")
-        await once(one, partial(moves.schedule, attempt=failure, delay_seconds=0.0))
+        await once(one, partial(moves.at(number + 1).schedule, attempt=failure, delay_seconds=0.0))
         await once(one, moves.move_due)
-    await once(one, moves.schedule)
+    await once(one, moves.at(111).schedule)
     entries = await log(one, "scheduled")
     assert len(entries) == end_store._LOGGED_ATTEMPTS
     assert [entry["error"] for entry in entries[-2:]] == ["error 109", "ValueError: no"]
@@ -206,7 +222,7 @@ async def test_what_failed_says_why_and_keeps_all_attempts(one: System) -> None:
     moves = await accepted(one)
     await once(one, partial(moves.schedule, delay_seconds=0.0))
     await once(one, moves.move_due)
-    await once(one, moves.fail)
+    await once(one, moves.at(2).fail)
     failed = (await one.failed())[moves.message.id]
     assert (failed["reason"], failed["error"], failed["attempts"]) == ("exhausted", "the last straw", 2)
     assert [entry["error"] for entry in await log(one, "failed")] == ["ValueError: no", "the last straw"]

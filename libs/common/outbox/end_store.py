@@ -124,9 +124,12 @@ async def end_many(conn: Connection, consumer: str, endings: Sequence[Ending]) -
     return {row["message_id"] for row in rows}
 
 
+# A copy that was on its way while its message was tried and came back knows an older attempt. It may still end the
+# message, but its failure says nothing about the attempt that the row is at: it moves nothing.
 SCHEDULE = """
 WITH gone AS (
-    DELETE FROM SOURCE.outbox WHERE destination = $1 AND lane = $2 AND id = $3 RETURNING id, attempt, log
+    DELETE FROM SOURCE.outbox WHERE destination = $1 AND lane = $2 AND id = $3 AND attempt = $10
+    RETURNING id, attempt, log
 )
 INSERT INTO CONSUMER.scheduled (source, message_id, lane, due_at, reason, attempt, log)
 SELECT $4, id, $2, now() + $5::interval, $6, least(attempt + $7, 30000),
@@ -149,17 +152,22 @@ async def schedule(
     attempt: Attempt | None,
     counted: bool,
 ) -> bool:
-    """Moves the row to `scheduled`; False if it was gone. `counted` says whether one of its retries is used up."""
+    """Moves the row to `scheduled`; False if it was gone, or is at another attempt.
+
+    `counted` says whether one of its retries is used up.
+    """
     row = await conn.fetchval(
         bind(SCHEDULE, source=message.source, consumer=consumer), consumer, lane.value, message.id, message.source,
         timedelta(seconds=delay_seconds), reason, int(counted), attempt and attempt.entry(), _LOGGED_ATTEMPTS,
+        message.attempt - 1,
     )  # fmt: skip
     return row is not None
 
 
 FAIL = """
 WITH gone AS (
-    DELETE FROM SOURCE.outbox WHERE destination = $1 AND lane = $2 AND id = $3 RETURNING id, attempt, log
+    DELETE FROM SOURCE.outbox WHERE destination = $1 AND lane = $2 AND id = $3 AND attempt = $11
+    RETURNING id, attempt, log
 )
 INSERT INTO CONSUMER.failed (source, message_id, type, shop, lane, reason, error, attempts, log, created_at)
 SELECT $4, id, $5, $6, $2, $7, $8, attempt + 1, coalesce(log, '[]') || $9::jsonb, $10 FROM gone
@@ -176,10 +184,11 @@ async def fail(
     reason: str,
     attempt: Attempt,
 ) -> bool:
-    """Moves the row to `failed`, with its attempts, to wait for a replay; False if it was gone."""
+    """Moves the row to `failed`, to wait for a replay; False if it was gone, or is at another attempt."""
     row = await conn.fetchval(
         bind(FAIL, source=message.source, consumer=consumer), consumer, lane.value, message.id, message.source,
         message.type, message.shop, reason, attempt.error, attempt.entry(), made_at(message.id),
+        message.attempt - 1,
     )  # fmt: skip
     return row is not None
 
