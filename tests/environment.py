@@ -10,6 +10,7 @@ S = TypeVar("S", bound=CommonSettings)
 # What programs need to run at all. Everything else is forgotten: whatever a setting is called, a test that wants it
 # sets it itself.
 _KEPT = {
+    "CHAOS_REPORT",
     "CI",
     "COLUMNS",
     "DOCKER_HOST",
@@ -19,6 +20,7 @@ _KEPT = {
     "LOGNAME",
     "NO_COLOR",
     "PATH",
+    "SEED",
     "SHELL",
     "SSL_CERT_FILE",
     "TERM",

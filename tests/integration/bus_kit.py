@@ -41,6 +41,7 @@ def options(url: str, **changes: float) -> BrokerOptions:
         "connect_seconds": 10.0,
         "confirm_seconds": 5.0,
         "declare_seconds": 20.0,
+        "check_seconds": 60.0,
     }
     return BrokerOptions(url, "test", **(patient | changes))  # type: ignore[arg-type]
 

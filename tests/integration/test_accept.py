@@ -109,6 +109,7 @@ async def test_a_row_that_postgres_refuses_fails_alone(accepting: System, bad: d
 async def test_an_outage_leaves_nothing_half_accepted_and_needs_no_restart(
     accepting: System, postgres: PostgresServer, outage: str
 ) -> None:
+    """Asyncpg: after a restart each idle connection fails once."""
     answers: list[Receipt | DatabaseAway] = []
 
     async def send_until(enough: Any) -> None:

@@ -111,6 +111,7 @@ async def test_a_consumer_declares_the_topology_again_on_a_wiped_broker(rabbit: 
 
 
 async def test_a_consumer_whose_queue_was_deleted_comes_back(rabbit: RabbitNode, broker_url: str) -> None:
+    """Aio-pika #334: RabbitMQ cancelled the consumer, and it stayed cancelled."""
     async with consuming(broker_url) as inbox:
         await asyncio.to_thread(rabbit.delete_queue, QUEUE, vhost_of(broker_url))
         await inbox.up(2)
@@ -118,6 +119,7 @@ async def test_a_consumer_whose_queue_was_deleted_comes_back(rabbit: RabbitNode,
 
 
 async def test_a_consumer_thrown_out_by_an_operator_comes_back(rabbit: RabbitNode, broker_url: str) -> None:
+    """FastStream #2758: after maintenance of a node its consumers were gone."""
     async with consuming(broker_url) as inbox:
         await asyncio.to_thread(
             rabbit.ctl, "close_all_connections", "--vhost", vhost_of(broker_url), "maintenance"
@@ -151,6 +153,18 @@ async def test_a_check_notices_a_frozen_broker_before_heartbeats_do(
         await inbox.consumer.check()
 
 
+async def test_a_consumer_asks_whether_a_connection_without_work_lives(
+    rabbit: RabbitNode, broker_url: str
+) -> None:
+    """Its heartbeats would tell ten minutes later."""
+    async with consuming(broker_url, check_seconds=0.5) as inbox:
+        await freeze(rabbit)
+        await inbox.down()
+        await asyncio.to_thread(rabbit.thaw)
+        await inbox.up(2)
+        await sent_and_received(broker_url, inbox)
+
+
 async def test_a_check_notices_a_missing_queue(rabbit: RabbitNode, broker_url: str) -> None:
     async with consuming(broker_url) as inbox:
         await asyncio.to_thread(
@@ -173,6 +187,7 @@ async def test_a_frozen_broker_holds_up_neither_pause_nor_close(rabbit: RabbitNo
 
 
 async def test_an_acknowledgement_after_a_reconnect_is_harmless(rabbit: RabbitNode, broker_url: str) -> None:
+    """Taskiq-aio-pika #46: acknowledging after a reconnect was an error."""
     dropped = metrics.ACKS_DROPPED.labels("test")._value.get()
     async with consuming(broker_url, hold=True, connect_seconds=2, silence_seconds=1) as inbox:
         await sent_and_received(broker_url, inbox)
@@ -199,6 +214,7 @@ async def _empty(publisher: BrokerPublisher) -> bool:
 
 
 async def test_an_alarm_does_not_stop_consuming(rabbit: RabbitNode, broker_url: str) -> None:
+    """A connection that only consumes is not blocked by an alarm, and can be opened during one."""
     async with publishing(broker_url) as publisher:
         await publisher.publish(KEY, encode([message()]))
     await asyncio.to_thread(rabbit.raise_memory_alarm)

@@ -83,6 +83,7 @@ async def test_the_topology_has_limits_and_a_place_for_dead_letters(
 
 
 async def test_an_unroutable_packet_is_an_error_and_hurts_no_other(publisher: BrokerPublisher) -> None:
+    """Aio-pika returns what no queue wanted as a result, as if it were a success."""
     returned = metrics.RETURNED.labels("test")._value.get()
     for _ in range(2):
         with pytest.raises(PublishReturned) as caught:
@@ -94,6 +95,7 @@ async def test_an_unroutable_packet_is_an_error_and_hurts_no_other(publisher: Br
 
 
 async def test_only_the_unroutable_ones_of_many_in_flight_fail(publisher: BrokerPublisher) -> None:
+    """Aio-pika finds out by the message id which publish a return belongs to."""
     keys = [KEY, "work.nobody.default"] * 50
     outcomes = await asyncio.gather(
         *(publisher.publish(key, encode([message()])) for key in keys), return_exceptions=True
@@ -188,6 +190,7 @@ async def test_probes_and_publishes_and_questions_may_run_at_once(publisher: Bro
 
 
 async def test_without_a_connection_everything_says_so(broker_url: str) -> None:
+    """Aio-pika #556, #636, FastStream #1579, Kombu #902, Celery #4296: publishing waited for a connection for ever."""
     publisher = BrokerPublisher(options(broker_url), [DESTINATION])
     publisher.abort()
     await publisher.close()

@@ -211,6 +211,7 @@ async def test_a_thawed_broker_is_used_again(
 async def test_an_alarm_blocks_publishing_until_it_ends(
     rabbit: RabbitNode, broker_url: str, alarm: str
 ) -> None:
+    """Aio-pika #506, Celery #2689, LavinMQ #2197: a blocked connection looks well, and nobody is told."""
     raise_alarm = rabbit.raise_memory_alarm if alarm == "memory" else rabbit.raise_disk_alarm
     async with publishing(broker_url, confirm_seconds=1) as publisher:
         await asyncio.to_thread(raise_alarm)

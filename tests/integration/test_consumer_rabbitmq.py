@@ -113,7 +113,7 @@ async def test_copies_on_both_routes_have_one_effect(one: System) -> None:
 
 
 async def test_a_worker_that_rabbitmq_does_not_reach_works_all_the_same(one: System) -> None:
-    """The producer trusts RabbitMQ and leases to it; one worker is cut off, and the other comes late."""
+    """Wolverine GH-3590: here a producer leases to RabbitMQ, and the worker that is cut off waits for nobody."""
     nowhere = SecretStr(f"amqp://127.0.0.1:{free_port()}")
     async with one.working(ALL, await_broker=False, rabbitmq_url=nowhere) as alone:
         ids = await one.accept_many(50, "webhook.plain")

@@ -1,6 +1,8 @@
 """A shop's limit holds over all processes at every instant, and no shop waits for another's."""
 
 import asyncio
+import os
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -23,7 +25,9 @@ HOLDERS = """
 SELECT DISTINCT pid FROM pg_locks
 WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
-UP_FOR_A_WHILE = "SELECT clock_timestamp() > pg_postmaster_start_time() + make_interval(secs => $1)"
+SETTLED = """
+SELECT EXISTS (SELECT FROM worker.slots WHERE number = -1 AND taken_at < clock_timestamp() - make_interval(secs => $1))
+"""
 CUT = "SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) AS pid"
 
 
@@ -213,7 +217,7 @@ async def test_an_abandoned_slot_is_used_only_after_its_holder_must_have_noticed
 async def test_a_slot_that_was_given_back_can_be_used_at_once(database: str) -> None:
     clock = TurnedClock()
     async with slots(database, []) as a, slots(database, [], clock) as b:
-        await poll(lambda: a_while_after_the_start(database))
+        await poll(lambda: a_while_after_a_crash(database))
         slot = await a.take("h", "s", 1)
         assert slot is not None
         await a.release(slot)
@@ -221,28 +225,51 @@ async def test_a_slot_that_was_given_back_can_be_used_at_once(database: str) -> 
         assert seconds == 0
 
 
-async def a_while_after_the_start(database: str) -> bool:
-    """Postgres has been up for so long that no holder of an earlier life can be about."""
+async def a_while_after_a_crash(database: str) -> bool:
+    """Postgres has been up for so long that no holder of a lock from before can be about."""
     conn = await asyncpg.connect(database)
     try:
-        return bool(await conn.fetchval(UP_FOR_A_WHILE, SURE_SECONDS))
+        return bool(await conn.fetchval(SETTLED, SURE_SECONDS))
     finally:
         await conn.close()
 
 
-async def test_after_a_start_of_postgres_every_slot_settles_first(
-    database: str, postgres: PostgresServer
+@pytest.mark.parametrize("crash", ["the server", "one backend"])
+async def test_after_a_crash_of_postgres_every_slot_settles_first(
+    database: str, postgres: PostgresServer, crash: str
 ) -> None:
-    """Its crash emptied the table that tells of abandoned slots, and freed all locks."""
+    """It emptied the table that tells of abandoned slots, and freed all locks."""
     clock = TurnedClock()
-    await asyncio.to_thread(postgres.kill)
-    await asyncio.to_thread(postgres.start)
     async with slots(database, [], clock) as a:
-        _, seconds = await waited(clock, a, "s")
+        _, seconds = await waited(clock, a, "before")
+        if crash == "the server":
+            await asyncio.to_thread(postgres.kill)
+            await asyncio.to_thread(postgres.start)
+        else:
+            await one_backend_killed(database)
+    async with slots(database, [], clock) as b:
+        _, seconds = await waited(clock, b, "s")
         assert seconds == pytest.approx(SURE_SECONDS)
 
 
-async def test_a_session_after_a_lost_one_waits_before_its_first_slot(database: str) -> None:
+async def one_backend_killed(database: str) -> None:
+    """Postgres then ends all sessions and begins anew, under the same main process. Returns when it answers again."""
+    conn = await asyncpg.connect(database)
+    os.kill(conn.get_server_pid(), signal.SIGKILL)
+
+    async def answers() -> bool:
+        try:
+            again = await asyncpg.connect(database)
+        except (OSError, asyncpg.PostgresError):
+            return False
+        await again.close()
+        return True
+
+    await poll(conn.is_closed)
+    await poll(answers)
+
+
+async def test_slots_that_were_lost_with_their_session_settle_and_others_do_not(database: str) -> None:
     lost: list[str] = []
     clock = TurnedClock()
     async with slots(database, lost, clock) as a:
@@ -251,11 +278,10 @@ async def test_a_session_after_a_lost_one_waits_before_its_first_slot(database: 
         assert await cut(conn)
         await conn.close()
         await poll(lambda: lost)
-        await poll(lambda: a_while_after_the_start(database))
-        _, seconds = await waited(clock, a, "another")
+        await poll(lambda: a_while_after_a_crash(database))
+        _, seconds = await waited(clock, a, "s")
         assert seconds == pytest.approx(SURE_SECONDS)
-        clock.turn(SURE_SECONDS)
-        _, seconds = await waited(clock, a, "a third")
+        _, seconds = await waited(clock, a, "another")
         assert seconds == 0
 
 

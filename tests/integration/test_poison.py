@@ -12,7 +12,9 @@ import pytest
 from libs.common.runtime.dispatcher import POISON, SUSPICIOUS
 from services.worker.sdk import Context, Message, on
 from tests.integration.poison_worker import DIED
-from tests.integration.protocol import System, effect, registry, system
+from tests.integration.protocol import CONSUMER, LONG, System, counted, effect, registry, system
+from tests.servers.postgres import PostgresServer
+from tests.waiting import poll
 
 ROOT = Path(__file__).parents[2]
 MOST_DEATHS = SUSPICIOUS + POISON
@@ -94,3 +96,29 @@ async def test_what_was_replayed_is_no_suspect(database: str) -> None:
         assert (row["deliveries"], row["suspicions"]) == (0, 0)
         assert await run_worker(one) == 0
         await one.done_once([identifier])
+
+
+async def test_messages_are_not_to_blame_where_no_connection_is_to_be_had(
+    database: str, postgres: PostgresServer
+) -> None:
+    """A stranger takes the server's last connections; claims go on over those that the worker has."""
+
+    @on("webhook.plain")
+    async def plain(message: Message, ctx: Context) -> None:
+        async with ctx.transaction() as tx:
+            await effect(tx, message)
+
+    def given_back() -> float:
+        return counted("worker_given_back_total", service=CONSUMER, reason="database away")
+
+    before = given_back()
+    async with system(database) as one, one.working(registry(plain)):
+        ids = [await one.accept()]  # from here on the producer has a connection
+        taken = await asyncio.to_thread(postgres.take_free_connections)
+        ids += [await one.accept("webhook.plain") for _ in range(5)]
+        await poll(lambda: given_back() >= before + 10 * len(ids), within=LONG)
+        for session in taken:
+            session.close()
+        await one.finished()
+        assert await one.failed() == {}
+        assert await one.effects() == Counter(ids[1:])  # the first had no handler

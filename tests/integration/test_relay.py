@@ -84,14 +84,17 @@ async def test_a_message_waits_until_somebody_listens(database: str, broker_url:
     await conn.close()
 
 
-async def test_an_outage_of_the_broker_only_makes_it_wait(database: str, rabbit: RabbitNode) -> None:
+async def test_all_that_was_stored_during_an_outage_goes_out_after_it(
+    database: str, rabbit: RabbitNode
+) -> None:
+    """Wolverine #1430, #1514: after a reconnect only the first stored message went out, the others after a restart."""
     conn = await asyncpg.connect(database)
     async with producer_for_erp(database, rabbit.url) as producer:
         async with await aio_pika.connect(rabbit.url) as connection:
             await erp_queue(connection)
         await asyncio.to_thread(rabbit.kill)
-        await asyncio.gather(*(producer.accept(order(number)) for number in range(20)))
-        assert await conn.fetchval(LEFT) == 20
+        await asyncio.gather(*(producer.accept(order(number)) for number in range(120)))
+        assert await conn.fetchval(LEFT) == 120
         await asyncio.to_thread(rabbit.start)
 
         async def ended() -> bool:
@@ -104,5 +107,5 @@ async def test_an_outage_of_the_broker_only_makes_it_wait(database: str, rabbit:
             while (got := await queue.get(fail=False, no_ack=True)) is not None:
                 bodies.add(got.body)
             await queue.delete(if_unused=False, if_empty=False)
-    assert bodies == {b'{"id": %d}' % number for number in range(20)}
+    assert bodies == {b'{"id": %d}' % number for number in range(120)}
     await conn.close()

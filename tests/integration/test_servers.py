@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import aio_pika
+import aiormq
 import psutil
 import psycopg
 import pytest
@@ -134,6 +135,47 @@ async def test_a_queue_can_be_taken_away(rabbit: RabbitNode, broker_url: str) ->
     vhost = broker_url.rpartition("/")[2]
     await asyncio.to_thread(rabbit.delete_queue, "q", vhost)
     assert "q" not in rabbit.ctl("list_queues", "name", "--vhost", vhost).split()
+
+
+async def test_all_queues_can_be_taken_away(rabbit: RabbitNode, broker_url: str) -> None:
+    await publish(broker_url, "q")
+    await publish(broker_url, "r")
+    vhost = broker_url.rpartition("/")[2]
+    await asyncio.to_thread(rabbit.delete_queues, vhost)
+    assert rabbit.ctl("list_queues", "name", "--vhost", vhost) == ""
+
+
+@pytest.mark.parametrize(
+    ("how", "error"),
+    [
+        ("forbid", aiormq.exceptions.ChannelAccessRefused),
+        ("shut_out", aiormq.exceptions.AMQPError),
+    ],
+)
+async def test_a_user_without_permission_is_refused_until_it_is_given_back(
+    rabbit: RabbitNode, broker_url: str, how: str, error: type[Exception]
+) -> None:
+    vhost = broker_url.rpartition("/")[2]
+    await asyncio.to_thread(getattr(rabbit, how), vhost)
+    with pytest.raises(error):
+        await publish(broker_url, "q")
+    await asyncio.to_thread(rabbit.heal)
+    await publish(broker_url, "q")
+
+
+async def test_all_connections_can_be_closed(rabbit: RabbitNode, broker_url: str) -> None:
+    async with await aio_pika.connect(broker_url):
+        assert "running" in await asyncio.to_thread(rabbit.ctl, "list_connections", "state")
+        await asyncio.to_thread(rabbit.close_connections)
+        await poll(lambda: "running" not in rabbit.ctl("list_connections", "state"))
+    await publish(broker_url, "q")
+
+
+async def test_a_vhost_can_be_made_again_after_a_wipe(rabbit: RabbitNode, broker_url: str) -> None:
+    rabbit.wipe()
+    await asyncio.to_thread(rabbit.start)
+    await asyncio.to_thread(rabbit.make_vhost, broker_url.rpartition("/")[2])
+    await publish(broker_url, "q")
 
 
 async def test_two_nodes_stand_side_by_side(rabbit: RabbitNode) -> None:

@@ -5,10 +5,11 @@ import secrets
 import shutil
 import signal
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeAlias
 
 import psutil
 import psycopg
@@ -16,6 +17,7 @@ from psycopg import sql
 
 from libs.common.postmaster import Account, Postmaster, StopMode
 from tests.servers.ports import free_port
+from tests.servers.small_disk import SmallDisk
 
 _OPTIONS = {
     "listen_addresses": "127.0.0.1",
@@ -24,6 +26,14 @@ _OPTIONS = {
     "shared_buffers": "64MB",
     "log_lock_waits": "on",
 }
+
+_SWITCH_WAL = "SELECT pg_logical_emit_message(true, 'chaos', repeat('x', 100000)), pg_switch_wal()"
+_TERMINATE = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE backend_type = 'client backend' AND pid <> ALL (%s)
+"""
+
+Connection: TypeAlias = "psycopg.Connection[tuple[object, ...]]"
 
 
 def _binaries() -> Path | None:
@@ -35,10 +45,12 @@ def _binaries() -> Path | None:
 class PostgresServer:
     """One server with a folder and a port of its own; both stay the same over restarts."""
 
-    def __init__(self, options: Mapping[str, str] | None = None) -> None:
+    def __init__(self, options: Mapping[str, str] | None = None, *, disk_bytes: int | None = None) -> None:
+        """With `disk_bytes` its data lies on a small file system (`why_no_small_disk`), which can be filled."""
         self.port = free_port()
         self.password = secrets.token_hex(16)
         self._folder = Path(tempfile.mkdtemp(prefix="shopbus-test-postgres-"))
+        self._disk = SmallDisk(self._folder, disk_bytes) if disk_bytes else None
         account = Account.for_data(self._folder / "data")
         account.own(self._folder)
         self._postmaster = Postmaster(
@@ -76,6 +88,7 @@ class PostgresServer:
 
     def start(self) -> None:
         """Starts the server and waits until it takes connections."""
+        self._postmaster.dismiss_keeper()  # there is one where the last server ended by itself
         self._postmaster.start()
 
     def stop(self, mode: StopMode = "fast") -> None:
@@ -100,12 +113,67 @@ class PostgresServer:
         """Lets a frozen server go on."""
         self._signal_all(signal.SIGCONT)
 
-    def heal(self) -> None:
-        """Undoes what a test did: the server runs and answers."""
-        if self.running:
-            self.thaw()
-        else:
+    def fill_disk(self) -> None:
+        """Leaves no room on its small disk, until `heal`."""
+        if self._disk is None:
+            raise RuntimeError("this server has no small disk to fill")
+        self._disk.fill()
+
+    def use_up_wal(self) -> None:
+        """Writes to the log until the full disk has no room for it: the server crashes, and has none to recover."""
+        with suppress(psycopg.OperationalError), self._session() as session:
+            while not session.broken:
+                with suppress(psycopg.errors.DiskFull):
+                    session.execute(_SWITCH_WAL)
+
+    def terminate_sessions(self) -> int:
+        """Ends every session of a client but its own; how many there were."""
+        with self._session() as session:
+            return len(session.execute(_TERMINATE, [_pids([session])]).fetchall())
+
+    def hold_snapshot(self, database: str) -> Connection:
+        """An open transaction that still sees every row of now, so that nothing is vacuumed until it is closed."""
+        connection = psycopg.connect(self.url(database))
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.execute("SELECT")
+        return connection
+
+    def take_connections(self) -> list[Connection]:
+        """Takes every connection there is, those of other clients as well; they are held until they are closed."""
+        taken = self.take_free_connections()
+        while taken[0].execute(_TERMINATE, [_pids(taken)]).fetchall():
+            taken += self.take_free_connections()
+        return taken
+
+    def take_free_connections(self) -> list[Connection]:
+        """Takes every connection that nobody has; they are held until they are closed."""
+        free: list[Connection] = []
+        with suppress(psycopg.OperationalError):
+            while True:
+                free.append(self._session())
+        return free
+
+    def heal(self, within: float = 60.0) -> None:
+        """Undoes what a test did: the server has room, runs and answers."""
+        if self._disk:
+            self._disk.clear()
+        deadline = time.monotonic() + within
+        while not self._answers():
+            if time.monotonic() > deadline:
+                raise RuntimeError("Postgres did not come back")
+            time.sleep(0.05)
+
+    def _answers(self) -> bool:
+        """Thaws or starts it where that is needed; whether it takes connections."""
+        if not self.running:
             self.start()
+        self.thaw()
+        try:
+            with self._session() as session:
+                session.execute("SELECT")
+        except psycopg.OperationalError:  # it recovers from a crash, or is about to end
+            return False
+        return True
 
     def create_database(self, name: str, template: str = "template1") -> None:
         """Makes a database as a copy of another."""
@@ -120,11 +188,17 @@ class PostgresServer:
         """Ends the server and removes its data."""
         if self.running:
             self.kill()
+        self._postmaster.dismiss_keeper()
+        if self._disk:
+            self._disk.close()
         shutil.rmtree(self._folder)
 
     def _execute(self, statement: sql.Composed) -> None:
-        with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(statement)
+        with self._session() as session:
+            session.execute(statement)
+
+    def _session(self) -> Connection:
+        return psycopg.connect(self.url(), autocommit=True, connect_timeout=5)
 
     def _signal_all(self, number: signal.Signals) -> None:
         if self._postmaster.pid is None:
@@ -134,3 +208,7 @@ class PostgresServer:
         for process in (*main.children(recursive=True), main):
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
+
+
+def _pids(connections: Sequence[Connection]) -> list[int]:
+    return [connection.info.backend_pid for connection in connections]

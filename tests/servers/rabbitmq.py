@@ -21,6 +21,10 @@ _START_SECONDS = 100
 _VHOSTS_AT_ONCE = 16  # one rabbitmqctl call takes most of a second, whether it makes one or many
 _NOT_ENOUGH_DISK = "900000000000000"
 
+_DELETE_QUEUES = """
+lists:foreach(fun(Q) -> rabbit_amqqueue:delete(Q, false, false, <<"tests">>) end, rabbit_amqqueue:list(<<"{vhost}">>)).
+"""
+
 _REPLACE_VHOSTS = """
 lists:foreach(fun(V) -> rabbit_vhost:delete(V, <<"tests">>) end, [{used}]),
 lists:foreach(fun(V) ->
@@ -41,6 +45,7 @@ class RabbitNode:
         self._fresh_vhosts: list[str] = []
         self._used_vhosts: list[str] = []
         self._taken_vhosts: set[str] = set()
+        self._forbidden_vhosts: set[str] = set()
         self._frozen = False
         self._starved = False
 
@@ -97,6 +102,7 @@ class RabbitNode:
         self.kill()
         self._machine.erase()
         self._fresh_vhosts, self._used_vhosts, self._taken_vhosts = [], [], set()
+        self._forbidden_vhosts = set()
 
     def freeze(self) -> None:
         """Stops the node's clock: connections stay open and nothing answers."""
@@ -115,12 +121,16 @@ class RabbitNode:
     def raise_memory_alarm(self) -> None:
         """Blocks all publishers, until `clear_alarms`."""
         self._starved = True
-        self.ctl("set_vm_memory_high_watermark", "0.0000001")
+        self._alarm("vm_memory_monitor:set_vm_memory_high_watermark(0.0000001)")
 
     def raise_disk_alarm(self) -> None:
         """Blocks all publishers, until `clear_alarms`."""
         self._starved = True
-        self.ctl("set_disk_free_limit", _NOT_ENOUGH_DISK)
+        self._alarm(f"rabbit_disk_monitor:set_disk_free_limit({_NOT_ENOUGH_DISK})")
+
+    def _alarm(self, cause: str) -> None:
+        """The question after it is answered once every connection has been told of the alarm."""
+        self.ctl("eval", f"{cause}, rabbit_alarm:get_alarms().")
 
     def clear_alarms(self) -> None:
         """Ends both alarms."""
@@ -131,6 +141,30 @@ class RabbitNode:
     def delete_queue(self, name: str, vhost: str = "/") -> None:
         """Removes a queue with all that is in it."""
         self.ctl("delete_queue", name, "--vhost", vhost)
+
+    def delete_queues(self, vhost: str = "/") -> None:
+        """Removes every queue of a vhost, with all that is in them."""
+        self.ctl("eval", _DELETE_QUEUES.format(vhost=vhost))
+
+    def forbid(self, vhost: str = "/") -> None:
+        """Takes every permission from the node's user; connections that are there feel it as they go on."""
+        self._forbidden_vhosts.add(vhost)
+        self.ctl("set_permissions", "--vhost", vhost, "tests", "^$", "^$", "^$")
+
+    def shut_out(self, vhost: str = "/") -> None:
+        """Takes the vhost from the node's user: connections are closed, new ones refused, until `permit`."""
+        self._forbidden_vhosts.add(vhost)
+        self.ctl("clear_permissions", "--vhost", vhost, "tests")
+        self.close_connections()
+
+    def permit(self, vhost: str = "/") -> None:
+        """Gives the user back what `forbid` and `shut_out` took."""
+        self.ctl("set_permissions", "--vhost", vhost, "tests", ".*", ".*", ".*")
+        self._forbidden_vhosts.discard(vhost)
+
+    def close_connections(self) -> None:
+        """Closes every client's connection, as an operator does before maintenance."""
+        self.ctl("close_all_connections", "--global", "chaos")
 
     def flush(self) -> None:
         """Makes a queue that was just declared survive a kill.
@@ -148,6 +182,10 @@ class RabbitNode:
         self._taken_vhosts.add(name)
         return name
 
+    def make_vhost(self, name: str) -> None:
+        """Makes a vhost again that a wipe took away."""
+        self.ctl("eval", _REPLACE_VHOSTS.format(used="", fresh=_binaries([name])))
+
     def give_back_vhost(self, name: str) -> None:
         """Ends a vhost's use; it is deleted together with others, unless the node was wiped since."""
         if name in self._taken_vhosts:
@@ -155,13 +193,15 @@ class RabbitNode:
             self._used_vhosts.append(name)
 
     def heal(self) -> None:
-        """Undoes what a test did: the node runs, answers and takes messages."""
+        """Undoes what a test did: the node runs, answers and takes messages. Queues and vhosts stay gone."""
         if self._frozen:
             self.thaw()
         if not self.running:
             self.start()
         if self._starved:
             self.clear_alarms()
+        for vhost in tuple(self._forbidden_vhosts):
+            self.permit(vhost)
 
     def close(self) -> None:
         """Ends the node and removes all it left."""

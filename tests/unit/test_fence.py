@@ -116,6 +116,35 @@ async def test_the_first_step_waits_too(gate: Gate) -> None:
     assert seen == ["began"]
 
 
+async def test_no_step_follows_when_asking_shows_that_the_hold_is_lost(gate: Gate) -> None:
+    """The work's own task may be the one that finds it out, and its cancellation comes at its next await."""
+    seen = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(0)
+            seen.append("went on")
+        except asyncio.CancelledError:
+            await asyncio.sleep(0)
+            seen.append("cleaned up")
+            raise
+
+    async def ask_and_lose() -> None:
+        gate.turn(gone=True)
+        running.cancel()
+
+    async def run() -> None:
+        await Fenced(work(), gate)
+
+    gate.prove = ask_and_lose  # type: ignore[method-assign]
+    running = asyncio.create_task(run())
+    await asyncio.sleep(0)
+    gate.turn(sure=False)
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert seen == ["cleaned up"]
+
+
 async def test_a_cancelled_work_cleans_up_without_waiting(gate: Gate) -> None:
     """Whoever loses the hold cancels the work; its cleaning up must end although nothing is sure any more."""
     seen = []

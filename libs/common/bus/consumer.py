@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import structlog
 
@@ -25,6 +26,7 @@ _PURPOSE = "consume"
 _FIRST_WAIT = 0.2
 _LONGEST_WAIT = 5.0
 _GOOD_SERVICE = 5.0
+_CHECK_EVERY = 1.0
 
 
 def _nothing() -> None:
@@ -119,11 +121,25 @@ class BrokerConsumer:
         try:
             self._up(session)
             session.go()
-            reason = await session.ended
+            reason = await self._watched(session)
         finally:
             session.drop()
             self._down()
         _log.info("Consuming from RabbitMQ ended.", service=self._options.service, reason=reason)
+
+    async def _watched(self, session: Session) -> str:
+        """Why the session ended. One that is silent looks like one without work until heartbeats tell, 18 s later."""
+        watching = asyncio.ensure_future(self._watch(session))
+        try:
+            return await session.ended
+        finally:
+            watching.cancel()
+
+    async def _watch(self, session: Session) -> None:
+        while not session.ended.done():
+            await asyncio.sleep(_CHECK_EVERY)
+            with suppress(BrokerAway):  # it has ended the session
+                await session.check(self._options.check_seconds)
 
     def _up(self, session: Session) -> None:
         self._session = session

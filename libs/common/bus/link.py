@@ -39,6 +39,9 @@ class BrokerOptions:
     connect_seconds: float = 3.0  # to connect, and for any answer but a confirm
     confirm_seconds: float = 0.7
     declare_seconds: float = 5.0  # for the whole topology: making quorum queues is slow
+    check_seconds: float = (
+        1.5  # for the answer to the question, once a second, whether a consuming connection lives
+    )
     silence_seconds: float = 20.0  # after which a queue without a leader is deleted and made anew
 
     def __post_init__(self) -> None:

@@ -185,19 +185,28 @@ class Dispatcher:
         if job.gate is not None and (waiting := self._gates.leave(job.gate, seconds)) is not None:
             self._buffers.add(waiting, first=True)
         results = _results(job, task)
-        released = [delivery for delivery, result in results.items() if result is Result.RELEASED]
-        if released:
-            if task.cancelled():
-                self._keeper.give_back(released, "stopping" if self.stopping else "limit lost")
-            else:
-                self._keeper.give_back(released, "interrupted", unharmed=False)
-                self._keeper.database_lost()
+        self._give_back(results, cancelled=task.cancelled())
         for delivery in job.group:
             self._hands.drop(delivery)
         self._ledger.note(job, results)
         metrics.INFLIGHT.labels(self._plan().consumer).set(self._buffers.running)
         metrics.IN_HAND.labels(self._plan().consumer).set(len(self._hands))
         self.pump()
+
+    def _give_back(self, results: Results, *, cancelled: bool) -> None:
+        """What was cut short counts against a message, since that may be its doing; what never began does not."""
+        released, interrupted = (
+            [delivery for delivery, result in results.items() if result is what]
+            for what in (Result.RELEASED, Result.INTERRUPTED)
+        )
+        if cancelled:
+            self._keeper.give_back(
+                released, "stopping" if self.stopping else "limit lost", unharmed=self.stopping
+            )
+        elif released or interrupted:
+            self._keeper.give_back(released, "database away")
+            self._keeper.give_back(interrupted, "interrupted", unharmed=False)
+            self._keeper.database_lost()
 
 
 def _gate(handler: Handler | None, first: Delivery) -> tuple[GateKey | None, int, int]:

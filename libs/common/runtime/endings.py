@@ -9,7 +9,8 @@ import structlog
 
 from libs.common.clock import Clock
 from libs.common.contracts.envelope import InvalidBody
-from libs.common.db import connection, is_away
+from libs.common.db import connection, interrupts, is_away
+from libs.common.errors import DatabaseAway
 from libs.common.outbox import end_store
 from libs.common.outbox.end_store import Attempt, Ending
 from libs.common.outbox.faults import FaultPoints
@@ -34,11 +35,19 @@ class Result(StrEnum):
     LATER = "later"
     BUSY = "busy"  # its shop's slots were taken
     FAILED = "failed"
-    RELEASED = "released"  # Postgres left, or we are stopping: no attempt was used up
+    RELEASED = (
+        "released"  # there was no connection to Postgres to be had, or we are stopping: nothing happened
+    )
+    INTERRUPTED = (
+        "interrupted"  # Postgres broke off work on it: no attempt was used up, but the delivery counts
+    )
 
 
 class Endings:
-    """Every way out of a consumer's hand but a handler's own transaction. Where Postgres is away: RELEASED."""
+    """Every way out of a consumer's hand but a handler's own transaction.
+
+    Where Postgres is away: RELEASED or INTERRUPTED.
+    """
 
     def __init__(
         self,
@@ -148,7 +157,14 @@ class Endings:
 def _released(error: Exception) -> Result:
     if not is_away(error):
         raise error
-    return Result.RELEASED
+    return given_back(error)
+
+
+def given_back(error: Exception) -> Result:
+    """What the absence of Postgres means for a message: only a statement that was broken off may be to blame for it."""
+    return (
+        Result.INTERRUPTED if interrupts(error) and not isinstance(error, DatabaseAway) else Result.RELEASED
+    )
 
 
 def told(error: BaseException) -> str:

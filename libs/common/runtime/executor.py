@@ -10,7 +10,7 @@ import structlog
 
 from libs.common.clock import Clock
 from libs.common.contracts.envelope import Draft
-from libs.common.db import Connection, connection
+from libs.common.db import Connection, connection, interrupts
 from libs.common.errors import DatabaseAway
 from libs.common.outbox import end_store
 from libs.common.outbox.faults import FaultPoints
@@ -78,7 +78,7 @@ class Executor:
         try:
             slot = await self._slots.take(handler.name, delivery.message.shop, handler.per_shop)
         except DatabaseAway:
-            return Result.RELEASED
+            slot = None  # the others' connections may work: it need not be Postgres that is away
         if slot is None:
             return await self._endings.park(delivery, _ELSEWHERE_BUSY_SECONDS)
         try:
@@ -120,7 +120,9 @@ class Executor:
             return Result.COMPLETED
         if context.gone is not None:
             return Result.DUPLICATE
-        if context.interrupted or isinstance(error, DatabaseAway):
+        if context.interrupted:
+            return Result.INTERRUPTED
+        if isinstance(error, DatabaseAway):
             return Result.RELEASED
         return await self._endings.judge(handler, delivery, error or NothingCommitted())
 
@@ -144,8 +146,8 @@ class Executor:
                 await self._faults.reach("handler done, not committed")
         except DatabaseAway:
             return dict.fromkeys(group, Result.RELEASED)
-        except Exception:  # noqa: BLE001 - each is tried alone now, and what is wrong shows there
-            return None
+        except Exception as error:  # noqa: BLE001 - each is tried alone now, and what is wrong shows there
+            return dict.fromkeys(group, Result.INTERRUPTED) if interrupts(error) else None
         if emitted:
             await self._faults.reach("stored, not announced")
             self._producer.sent(emitted)

@@ -57,6 +57,8 @@ class Fenced(Awaitable[T]):
         try:
             while not self._hold.sure() and not self._hold.lost():
                 yield from self._hold.prove().__await__()
+                if self._hold.lost():
+                    yield  # the cancellation that came with the loss arrives here, before the step
         except CancelledError as error:
             return partial(self._work.throw, error)
         return step

@@ -21,6 +21,7 @@ from libs.common.runtime.work import Delivery, Hands
 
 _log = structlog.get_logger(__name__)
 _MOST_OWED = 20_000  # give-backs that wait for Postgres; beyond it a lease simply ends by itself
+_AWAY_SECONDS = 0.2
 
 Place = tuple[str, Lane]
 
@@ -87,8 +88,9 @@ class Keeper:
         while True:
             if self.database_back.is_set():
                 await self._owing.wait()
-            if not await self.pay():
-                await self._clock.sleep(0.2)
+            if not self.database_back.is_set():
+                await self._clock.sleep(_AWAY_SECONDS)  # also where some connections work and others do not
+            await self.pay()
 
     async def pay(self) -> bool:
         """Gives back what is owed; False if Postgres is away."""

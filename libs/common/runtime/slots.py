@@ -7,7 +7,8 @@ know. Two rules keep the limit exact all the same:
 * A handler is only stepped while its process has heard from that connection within the last `SURE_SECONDS`
   (`libs.common.runtime.fence`). So a process that was frozen or cut off does nothing more under a lock it has lost.
 * Whoever takes a slot whose last holder did not give it back waits for as long before using it: the table `slots`
-  tells. The same goes for the first slots after Postgres started, and for those after a lost connection.
+  tells. A crash of Postgres, or a standby in its place, empties that table, and a marker in it with the rest: until the
+  marker is there for as long, every slot is taken like an abandoned one.
 """
 
 import asyncio
@@ -29,14 +30,18 @@ IDLE_SECONDS = 6.0  # Postgres ends the session, and with it the locks, of a pro
 # A session may take its own lock again, so the slots this process uses are left out by number. OFFSET 0 keeps Postgres
 # from trying the locks first, which it may find the cheaper of the two conditions. xmax is zero in a row that is new.
 TAKE = """
-WITH mine AS (
+WITH began AS (
+    INSERT INTO CONSUMER.slots (key, number) VALUES (0, -1) ON CONFLICT (key, number) DO NOTHING
+), mine AS (
     SELECT number FROM (SELECT number FROM generate_series(0, $2 - 1) AS number WHERE number <> ALL ($3::int[])
                         OFFSET 0) AS others
     WHERE pg_try_advisory_lock($1, number) LIMIT 1
 )
 INSERT INTO CONSUMER.slots (key, number) SELECT $1, number FROM mine
 ON CONFLICT (key, number) DO UPDATE SET taken_at = now()
-RETURNING number, xmax <> 0 OR pg_postmaster_start_time() > clock_timestamp() - make_interval(secs => $4) AS doubtful
+RETURNING number, xmax <> 0 OR NOT EXISTS (
+    SELECT FROM CONSUMER.slots
+    WHERE key = 0 AND number = -1 AND taken_at < clock_timestamp() - make_interval(secs => $4)) AS doubtful
 """
 
 # The count makes the unlock wait for the delete; who then takes the lock waits for the delete's commit.
@@ -55,9 +60,8 @@ def lock_class(handler: str, shop: str) -> int:
 class Session:
     """The connection that holds this process's locks, and until when they are believed in."""
 
-    def __init__(self, conn: asyncpg.Connection, clock: Clock, *, doubtful_until: float) -> None:
+    def __init__(self, conn: asyncpg.Connection, clock: Clock) -> None:
         self.conn = conn
-        self.doubtful_until = doubtful_until
         self.held: dict[int, set[int]] = defaultdict(set)
         self._clock = clock
         self._sure_until = 0.0
@@ -65,6 +69,11 @@ class Session:
     def sure(self) -> bool:
         """Whether Postgres cannot have freed the locks yet, for want of a sign of life from us or from itself."""
         return self._clock.monotonic() < self._sure_until and not self.conn.is_closed()
+
+    def wants_ping(self) -> bool:
+        """With locks always; without, before Postgres ends the session for its silence."""
+        quiet = self._clock.monotonic() - self._sure_until + SURE_SECONDS
+        return bool(self.held) or quiet > IDLE_SECONDS / 3
 
     async def fetchrow(self, statement: str, *arguments: object) -> asyncpg.Record | None:
         """Locks and unlocks: where their outcome is unknown, the session goes, and with it every lock."""
@@ -104,7 +113,6 @@ class Slots:
         self._connect, self._clock, self._lost = connect, clock, lost
         self._take, self._release = bind(TAKE, consumer=consumer), bind(RELEASE, consumer=consumer)
         self._session: Session | None = None
-        self._lost_before = False
         self._turn = asyncio.Lock()
 
     async def take(self, handler: str, shop: str, limit: int) -> Slot | None:
@@ -119,21 +127,17 @@ class Slots:
                 return None
             session.held[key].add(row["number"])
         slot = Slot(key, row["number"], session, self)
-        now = self._clock.monotonic()
-        await self._settle(
-            slot, max(session.doubtful_until, now + SURE_SECONDS if row["doubtful"] else now) - now
-        )
+        if row["doubtful"]:
+            await self._settle(slot)
         return slot
 
-    async def _settle(self, slot: Slot, seconds: float) -> None:
-        """Waits until the slot's last holder surely does nothing more."""
-        if seconds <= 0:
-            return
-        try:
-            await self._clock.sleep(seconds)
-        except BaseException:
-            await self.release(slot)
-            raise
+    async def _settle(self, slot: Slot) -> None:
+        """Waits until the slot's last holder surely does nothing more.
+
+        Whoever is cancelled meanwhile stops, or has lost its session: the slot goes with that, and its row stays.
+        Giving it back would tell the next holder that there is nobody left to wait for.
+        """
+        await self._clock.sleep(SURE_SECONDS)
         if slot.lost():
             raise DatabaseAway("the lock's session was lost while its slot was settling")
 
@@ -164,7 +168,7 @@ class Slots:
         while True:
             await self._clock.sleep(SURE_SECONDS / 4)
             async with self._turn:
-                if self._session is not None and self._session.held:
+                if self._session is not None and self._session.wants_ping():
                     await self._ping(self._session)
 
     async def _ping(self, session: Session) -> None:
@@ -185,8 +189,7 @@ class Slots:
             self._gone(self._session)  # asyncpg has ways of closing one that tell nobody
         if self._session is None:
             conn = await self._connect(idle_session_timeout=f"{IDLE_SECONDS:g}s")
-            doubtful = SURE_SECONDS if self._lost_before else 0.0
-            session = Session(conn, self._clock, doubtful_until=self._clock.monotonic() + doubtful)
+            session = Session(conn, self._clock)
             conn.add_termination_listener(lambda _: self._gone(session))
             self._session = session
         return self._session
@@ -194,5 +197,4 @@ class Slots:
     def _gone(self, session: Session) -> None:
         if self.has(session):
             self._session = None
-            self._lost_before = True
             self._lost()
