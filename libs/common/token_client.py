@@ -2,16 +2,19 @@
 
 The answers of `GET {AUTH_URL}/internal/auth/shops/{shop}/token`, which it understands:
 
-    200  {"access_token": "…", "scopes": "read_orders,…", "expires_at": "2026-11-21T12:00:00Z", "generation": 1}
+    200  {"access_token": "…", "scopes": "read_orders", "expires_at": "…T12:00:00Z", "version": 7, "generation": 1}
     404  problem `not-installed`: the app is not installed on the shop
     409  problem `needs-authorization`: the merchant has to open the app once
     503  try later, at the time of `Retry-After`
+
+With `?refused=7` auth gives another token than that version, which Shopify answered with 401.
 
 A token is handed out for a few minutes at most, and never in the last minute of its life. Shopify honours a token that
 was replaced until it expires, so a token that is dropped a little late does no harm.
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -62,6 +65,7 @@ class ShopToken:
     access_token: str = field(repr=False)
     scopes: Scopes
     expires_at: datetime
+    version: int  # another one with each token that the shop ever had
     generation: int  # which install of the app on this shop it belongs to
 
 
@@ -112,6 +116,17 @@ class TokenClient:
             return found
         return await asyncio.shield(self._asking(shop))  # one caller who leaves takes nothing from the others
 
+    async def renewed(self, refused: ShopToken) -> ShopToken:
+        """Another token than this one, which Shopify answered with 401; raises as `token` does."""
+        shop = refused.shop
+        self.drop(shop, refused)
+        if shop in self._kept or shop in self._asked:  # others noticed too
+            found = await self.token(shop)
+            if found.version != refused.version:
+                return found
+            self.drop(shop, found)
+        return await asyncio.shield(self._asking(shop, refused.version))
+
     def drop(self, shop: str, token: ShopToken | None = None) -> None:
         """Forgets a shop's token; with `token`, only if it is that one. An answer under way is not kept either."""
         if token is not None and self._kept.get(shop) != token:
@@ -119,6 +134,11 @@ class TokenClient:
         self._asked.pop(shop, None)
         if self._kept.pop(shop, None) is not None:
             self._kept.count("dropped")
+
+    def drop_all(self) -> None:
+        """Forgets every token, as after a time in which nobody could say which of them ended."""
+        for shop in [*self._kept, *self._asked]:
+            self.drop(shop)
 
     def statistics(self) -> Statistics:
         """The counts so far."""
@@ -140,7 +160,7 @@ class TokenClient:
             task.cancel()
         await asyncio.gather(*asked, return_exceptions=True)
 
-    def _asking(self, shop: str) -> asyncio.Task[ShopToken]:
+    def _asking(self, shop: str, refused: int | None = None) -> asyncio.Task[ShopToken]:
         task = self._asked.get(shop)
         if task is not None:
             self._joined += 1
@@ -148,7 +168,9 @@ class TokenClient:
             return task
         self._misses += 1
         TOKEN_FETCHES.labels("miss").inc()
-        task = self._asked[shop] = asyncio.create_task(self._ask(shop_domain(shop)), name=f"token of {shop}")
+        task = self._asked[shop] = asyncio.create_task(
+            self._ask(shop_domain(shop), refused), name=f"token of {shop}"
+        )
         task.add_done_callback(lambda done: self._answered(shop, done))
         return task
 
@@ -159,9 +181,9 @@ class TokenClient:
         if not done.cancelled() and done.exception() is None and is_wanted:
             self._kept[shop] = done.result()
 
-    async def _ask(self, shop: str) -> ShopToken:
+    async def _ask(self, shop: str, refused: int | None) -> ShopToken:
         try:
-            status, headers, body = await self._get(shop)
+            status, headers, body = await self._get(shop, refused)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             TOKEN_FAULTS.labels("away").inc()
             raise AuthAway(f"services/auth does not answer ({type(error).__name__})") from error
@@ -169,15 +191,16 @@ class TokenClient:
             return token
         raise _fault(status, body, retry_after(headers, self._clock.now()))
 
-    async def _get(self, shop: str) -> tuple[int, dict[str, str], bytes]:
+    async def _get(self, shop: str, refused: int | None) -> tuple[int, Mapping[str, str], bytes]:
         proof = self._key.mint(caller=self._caller, audience=AUDIENCE, now=self._clock.now())
         async with self._http.get(
             f"{self._base}/{shop}/token",
+            params={} if refused is None else {"refused": refused},
             headers={"Authorization": f"Bearer {proof}"},
             timeout=self._timeout,
             allow_redirects=False,
         ) as response:
-            return response.status, dict(response.headers), await response.read()
+            return response.status, response.headers, await response.read()
 
 
 class _Kept(TLRUCache[str, ShopToken]):
@@ -220,6 +243,7 @@ def _read(shop: str, status: int, body: bytes) -> ShopToken | None:
             access_token=access_token,
             scopes=Scopes.parse(members["scopes"]),
             expires_at=expires_at,
+            version=int(members["version"]),
             generation=int(members["generation"]),
         )
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):

@@ -28,6 +28,7 @@ class PlayedAuth:
     def __init__(self, clock: TurnedClock) -> None:
         self.clock = clock
         self.asked: list[str] = []
+        self.refused: list[str | None] = []
         self.open = asyncio.Event()
         self.open.set()
         self.fault: Exception | None = None
@@ -45,7 +46,8 @@ class PlayedAuth:
             raise self.fault
         expires_at = self.clock.now() + timedelta(hours=1)
         usual = {"access_token": f"shpat_{number}", "scopes": "write_orders", "expires_at": expires_at}
-        return json_response(usual | {"generation": 1} | self.answer)
+        self.refused.append(request.query.get("refused"))
+        return json_response(usual | {"version": number, "generation": 1} | self.answer)
 
 
 @asynccontextmanager
@@ -131,6 +133,37 @@ async def test_what_was_dropped_is_asked_for_again() -> None:
         assert client.statistics().dropped == 2
 
 
+async def test_a_token_that_shopify_refused_is_replaced_once() -> None:
+    async with playing() as (client, auth, _):
+        first = await client.token(SHOP)
+        others = await asyncio.gather(*(client.renewed(first) for _ in range(20)))
+        assert {token.access_token for token in others} == {"shpat_2"}
+        assert auth.refused == [None, "1"]
+        assert await client.renewed(first) == others[0]
+        assert len(auth.asked) == 2
+
+
+async def test_a_refused_token_that_comes_again_is_named_to_auth() -> None:
+    async with playing() as (client, auth, _):
+        auth.answer = {"version": 7}
+        first = await client.token(SHOP)
+        client.drop(SHOP)
+        again = await client.token(SHOP)
+        await client.renewed(first)
+        assert again.version == first.version
+        assert auth.refused == [None, None, "7"]
+
+
+async def test_everything_can_be_dropped() -> None:
+    async with playing() as (client, auth, _):
+        for number in range(3):
+            await client.token(f"sandbox-00{number}.myshopify.com")
+        client.drop_all()
+        assert client.statistics().size == 0
+        await client.token("sandbox-000.myshopify.com")
+        assert len(auth.asked) == 4
+
+
 async def test_an_answer_from_before_a_drop_is_not_kept() -> None:
     async with playing() as (client, auth, _):
         auth.open.clear()
@@ -212,5 +245,5 @@ async def test_only_a_shop_is_asked_for() -> None:
 
 def test_a_token_does_not_show_itself() -> None:
     clock = TurnedClock()
-    token = ShopToken(SHOP, "shpat_1", scopes=None, expires_at=clock.now(), generation=1)  # type: ignore[arg-type]
+    token = ShopToken(SHOP, "shpat_1", scopes=None, expires_at=clock.now(), version=1, generation=1)  # type: ignore[arg-type]
     assert "shpat" not in repr(token)
