@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
-from aiohttp import ClientSession
+from aiohttp import ClientSession, CookieJar
 
 from libs.common.service import Service, serve
 from libs.common.settings import CommonSettings
@@ -23,7 +23,8 @@ async def serving(
         await poll(lambda: ports or server.done())
         if not ports:
             server.result()
-        async with ClientSession(f"http://127.0.0.1:{ports[0]}") as client:
+        jar = CookieJar(unsafe=True)  # keeps cookies of a numeric address, as browsers do
+        async with ClientSession(f"http://127.0.0.1:{ports[0]}", cookie_jar=jar) as client:
             yield client
     finally:
         server.cancel()

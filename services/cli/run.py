@@ -19,6 +19,7 @@ from services.cli.config import local_sources
 from services.cli.local import free_port, locked, make_secrets, open_folder, secrets_file
 
 SERVICES: Mapping[str, str] = {
+    "auth": "services.auth",
     "webhooks": "services.webhooks",
     "worker": "services.worker",
 }

@@ -10,6 +10,10 @@ POINTS = (
     "claimed, not started",
     "handler done, not committed",
     "committed, not acknowledged",
+    "install state taken, code not sent",
+    "token answered, not kept",
+    "token kept, not committed",
+    "sealed anew, not committed",
 )
 
 
