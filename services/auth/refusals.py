@@ -19,6 +19,13 @@ class TryLater(ShopbusError):
         self.seconds = seconds
 
 
+class AppUnknown(TryLater):
+    """Shopify does not take the app's own credentials: they are wrong, or the app is not installed any more."""
+
+    def __init__(self) -> None:
+        super().__init__("Shopify does not take the app's credentials", 60.0)
+
+
 class SessionTokenRefused(ShopbusError):
     """Shopify does not take the session token; the page has to get a new one."""
 

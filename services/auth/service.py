@@ -18,6 +18,7 @@ from libs.common.shopify.token_answers import Grant, Granted, Outcome, Refused, 
 from services.auth import installs, metrics, store
 from services.auth.installs import Install, Meaning
 from services.auth.refusals import (
+    AppUnknown,
     GrantRefused,
     NeedsAuthorization,
     NotInstalled,
@@ -222,11 +223,13 @@ class Auth:
         if not installs.is_unsure(known, at):
             return None
         try:
-            usable = await self._tokens.renew(shop, Due(always=True))
+            await self._tokens.renew(shop, Due(always=True))
         except (NotInstalled, NeedsAuthorization):
             return False
-        if not usable.renewed:
-            raise TryLater("Shopify did not tell whether the app is still installed", 5.0)
+        except (
+            AppUnknown
+        ):  # said of an app that was uninstalled, but of a wrong secret too: the times have to do
+            return None
         return True
 
     async def end(
@@ -272,4 +275,4 @@ def _granted(outcome: Outcome) -> Granted:
             raise GrantRefused("shopify", "Shopify does not take this grant; begin again")
         case Unsettled(reason=reason, retry_after=seconds):
             raise TryLater(f"Shopify: {reason}", seconds or 5.0)
-    raise TryLater("Shopify does not take the app's credentials", 60.0)
+    raise AppUnknown

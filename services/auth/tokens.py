@@ -15,7 +15,7 @@ from libs.common.shopify.token_answers import Grant, Granted, Outcome, Refused, 
 from services.auth import installs, store
 from services.auth.endpoint import Asks
 from services.auth.installs import Install
-from services.auth.refusals import NeedsAuthorization, NotInstalled, TryLater
+from services.auth.refusals import AppUnknown, NeedsAuthorization, NotInstalled, TryLater
 from services.auth.store import Sealed
 from services.auth.turns import Turn, Turns
 from services.auth.vault import Vault, offline_id
@@ -39,7 +39,7 @@ class Due:
 
     refused: int | None = None  # the version that Shopify did not take any more
     refresh_within: timedelta | None = None  # also where the refresh token ends within this span
-    always: bool = False
+    always: bool = False  # and whoever asks wants a new one or none
 
     def of(self, held: Sealed, now: datetime) -> bool:
         ends, refresh_ends = held.expires_at, held.refresh_expires_at
@@ -51,8 +51,8 @@ class Due:
         )
 
     def spares(self, held: Sealed) -> bool:
-        """Whether the token is good to its end, as far as anybody knows."""
-        return held.version != self.refused
+        """Whether the token that is held will do where there is no new one."""
+        return not self.always and held.version != self.refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,7 @@ class Tokens:
                 return await self._given_up(turn, held, due)
             case Unsettled(reason=reason, retry_after=seconds):
                 return self._stopgap(held, due, TryLater(f"Shopify: {reason}", seconds or _AGAIN_SECONDS))
-        return self._stopgap(held, due, TryLater("Shopify does not take the app's credentials", 60.0))
+        return self._stopgap(held, due, AppUnknown())
 
     async def _swap(self, turn: Turn, held: Sealed, granted: Granted) -> Usable | Exception:
         made = self.vault.renewed(held, granted, at=self.clock.now())

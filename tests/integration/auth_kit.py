@@ -53,6 +53,12 @@ def session_token(shop: str = SHOP, *, user: int = 7, secret: str = SECRET, **ch
     return jwt.encode(claims, secret, algorithm="HS256")
 
 
+def service_proof() -> dict[str, str]:
+    """What another service shows auth."""
+    key = ServiceKey(SecretStr(SERVICE_KEY))
+    return {"Authorization": f"Bearer {key.mint(caller='worker', audience='auth', now=datetime.now(UTC))}"}
+
+
 @dataclass
 class Running:
     """Auth as its callers see it."""
@@ -96,12 +102,7 @@ class Running:
 
     async def token(self, shop: str = SHOP, **query: str) -> tuple[int, Any]:
         """What the worker asks for."""
-        proof = ServiceKey(SecretStr(SERVICE_KEY)).mint(
-            caller="worker", audience="auth", now=datetime.now(UTC)
-        )
-        return await self.get(
-            f"/internal/auth/shops/{shop}/token", params=query, headers={"Authorization": f"Bearer {proof}"}
-        )
+        return await self.get(f"/internal/auth/shops/{shop}/token", params=query, headers=service_proof())
 
     async def ops(self, address: str) -> tuple[int, Any]:
         return await self.get(address, headers={"Authorization": f"Bearer {OPS}"})

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from tests.servers.ports import free_port
 
-SECRET, KEY = "the client secret of a test", "test-app-key"
+SECRET, KEY = "the client secret of the app under test", "test-app-key"
 OFFLINE_SECONDS, REFRESH_SECONDS = 3_600, 7_776_000
 Form = dict[str, str]
 Mishap = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
