@@ -13,11 +13,11 @@ from tests.waiting import poll
 
 @asynccontextmanager
 async def serving(
-    services: Sequence[Service], settings: CommonSettings | None = None
+    services: Sequence[Service], settings: CommonSettings | None = None, *, port: int = 0
 ) -> AsyncIterator[ClientSession]:
-    """A client whose addresses are relative to the running services."""
+    """A client whose addresses are relative to the running services; they listen on `port`, else on any."""
     ports: list[int] = []
-    settings = (settings or CommonSettings()).model_copy(update={"port": 0})
+    settings = (settings or CommonSettings()).model_copy(update={"port": port})
     server = asyncio.create_task(serve(services, settings, started=ports.append))
     try:
         await poll(lambda: ports or server.done())
