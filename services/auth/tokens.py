@@ -170,14 +170,15 @@ class Tokens:
         outcome = await self.ask(turn, Grant.REFRESH, held.shop, self.app.refresh(shown), tries=_TRIES)
         match outcome:
             case Granted():
-                return await self._swap(turn, held, outcome)
+                return await self.swap(turn, held, outcome)
             case Refused():
                 return await self._given_up(turn, held, due)
             case Unsettled(reason=reason, retry_after=seconds):
                 return self._stopgap(held, due, TryLater(f"Shopify: {reason}", seconds or _AGAIN_SECONDS))
         return self._stopgap(held, due, AppUnknown())
 
-    async def _swap(self, turn: Turn, held: Sealed, granted: Granted) -> Usable | Exception:
+    async def swap(self, turn: Turn, held: Sealed, granted: Granted) -> Usable | Exception:
+        """Puts a new pair in place of the one that was shown to Shopify, in the shop's turn."""
         made = self.vault.renewed(held, granted, at=self.clock.now())
         version = await store.swap_tokens(turn.conn, held.version, made)
         if version is None:
