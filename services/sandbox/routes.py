@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import NoReturn
+from urllib.parse import parse_qsl
 
 import orjson
 from aiohttp import web
@@ -167,7 +168,7 @@ async def _form(request: web.Request) -> dict[str, str]:
     """The fields of a request, as a form or as JSON: Shopify takes both."""
     body = await read_body(request, limit=_FORM_BYTES, seconds=_FORM_SECONDS)
     if request.content_type != "application/json":
-        return dict(URL.build(query_string=body.decode("utf-8", "replace")).query)
+        return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
     try:
         members = orjson.loads(body)
     except orjson.JSONDecodeError:

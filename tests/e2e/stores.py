@@ -21,6 +21,9 @@ from tests.servers.ports import free_port
 from tests.serving import serving
 from tests.session_tokens import CLIENT_ID, SECRET
 
+TOKEN_KEY, SERVICE_KEY, OPS_TOKEN = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "k" * 64, "e2e-ops"
+KEYS = {SECRET, TOKEN_KEY, SERVICE_KEY, OPS_TOKEN}
+
 
 @dataclass(frozen=True, slots=True)
 class Stores:
@@ -43,10 +46,10 @@ async def open_stores(database: str, folder: Path, weather: Weather | None = Non
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     shared: dict[str, object] = {
-        "database_url": database, "port": port, "state_dir": folder, "app_url": url, "ops_token": "e2e-ops",
+        "database_url": database, "port": port, "state_dir": folder, "app_url": url, "ops_token": OPS_TOKEN,
         "sandbox_store_url": f"{url}/sandbox", "shopify_api_key": CLIENT_ID, "shopify_api_secret": SECRET,
         "shopify_scopes": "write_products,read_orders", "shutdown_seconds": 5.0,
-        "token_keys": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "service_key": "k" * 64,
+        "token_keys": TOKEN_KEY, "service_key": SERVICE_KEY,
     }  # fmt: skip
     async with AsyncExitStack() as stack:
         services = [

@@ -43,6 +43,16 @@ async def test_consent_for_one_user_gives_online_access(tmp_path: Path) -> None:
         assert (who.shop, who.user_id) == (SHOP, token.user.id)
 
 
+@pytest.mark.parametrize("online", [False, True])
+async def test_a_session_token_is_exchanged_in_a_form_too(tmp_path: Path, online: bool) -> None:
+    async with sandbox(tmp_path) as stores:
+        await stores.agree()
+        form = APP.exchange(await stores.session_token(), online=online)
+        token = await stores.ask(Grant.EXCHANGE, form)
+        assert isinstance(token, Granted)
+        assert (token.user is not None) is online
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"client_id": "other"}, {"redirect_uri": "https://evil.com/auth/callback"}, {"redirect_uri": ""}],
