@@ -180,7 +180,7 @@ class Auth:
                 return held
             at = self._clock.now()
             form = self.app.credentials.exchange(caller.text, online=online)
-            outcome = await self._tokens.ask(turn, Grant.EXCHANGE, caller.shop, form)
+            outcome = await self._tokens.ask(turn, Grant.EXCHANGE, caller.shop, form, tries=2)
             return await self._keep_exchanged(turn, caller, outcome, at=at, online=online)
 
     async def _keep_exchanged(
