@@ -6,6 +6,7 @@ from playwright.async_api import Browser
 
 from tests.e2e.shopping import SHOP, greeted, install, uninstall
 from tests.e2e.stores import Stores, open_stores
+from tests.e2e.test_cli_run import Machine, interrupt
 from tests.waiting import poll
 
 ALIVE = "SELECT uninstalled_at IS NULL FROM auth.shops WHERE shop = $1"
@@ -48,3 +49,19 @@ async def test_a_page_without_its_token_fetches_a_new_one(
         frame = await greeted(page)
         assert "late=1" in frame.url
         assert [url for url in seen if "/auth/bounce" in url]
+
+
+async def test_a_newcomer_installs_the_app_after_make_run(browser: Browser, tmp_path: Path) -> None:
+    """Nothing is set up here: one command, the address that it prints, and three clicks."""
+    machine = Machine(tmp_path)
+    with machine.running() as process:
+        await machine.ready(process)
+        page = await browser.new_page()
+        await page.goto(f"http://127.0.0.1:{machine.port}/sandbox")
+        await page.click(f"text={SHOP}")
+        await page.click("#install")
+        await page.click("#consent")
+        await greeted(page)
+        printed, errors = interrupt(process)
+    assert f"open http://127.0.0.1:{machine.port}/sandbox in a browser" in printed
+    assert (process.returncode, errors) == (0, "")
