@@ -108,7 +108,8 @@ class TokenClient:
         self._hits = self._joined = self._misses = 0
 
     async def token(self, shop: str) -> ShopToken:
-        """The shop's token; raises `NotInstalled`, `NeedsAuthorization` or `AuthAway`."""
+        """The shop's token; raises `NotInstalled`, `NeedsAuthorization`, `AuthAway` or `InvalidShopDomain`."""
+        shop = shop_domain(shop)
         found: ShopToken | None = self._kept.get(shop)
         if found is not None:
             self._hits += 1
@@ -168,9 +169,7 @@ class TokenClient:
             return task
         self._misses += 1
         TOKEN_FETCHES.labels("miss").inc()
-        task = self._asked[shop] = asyncio.create_task(
-            self._ask(shop_domain(shop), refused), name=f"token of {shop}"
-        )
+        task = self._asked[shop] = asyncio.create_task(self._ask(shop, refused), name=f"token of {shop}")
         task.add_done_callback(lambda done: self._answered(shop, done))
         return task
 

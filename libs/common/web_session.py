@@ -80,6 +80,8 @@ class SessionGuard:
             else:
                 token = found
             response = await handler(request)
+            if response.prepared:
+                raise RuntimeError("the page was sent before it could say who may frame it")
             response.headers.update(csp.framed_by(self.addresses.frame_ancestors(token.shop)))
             return response
 

@@ -145,7 +145,7 @@ def _at_home(handler: Handler) -> Handler:
     """Only browsers of this machine pass, and no page of another origin may play the merchant."""
 
     async def guarded(request: web.Request) -> web.StreamResponse:
-        if request.url.host not in _LOCAL:
+        if request.url.host not in _LOCAL or request.remote not in _LOCAL:
             raise Problem(403, "the sandbox answers on this machine only", kind="not-local")
         origin = request.headers.get("Origin")
         if origin is not None and request.method == "POST" and origin != str(request.url.origin()):

@@ -1,18 +1,28 @@
-"""Shopify's own Python library as a second opinion: the same verdict on random requests, or a reason why not."""
+"""Shopify's own Python library as a second opinion: the same verdict on random requests, or a reason why not.
+
+It has no check for the signed queries of launch and callback, so tests/unit/test_launch.py has the documented examples
+instead.
+"""
 
 import time
 from datetime import UTC, datetime
 from typing import Any
 
 import jwt
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
 from shopify_app.types import AppConfig, RequestInput
 from shopify_app.verify.app_home_req import verify_app_home_req
 from shopify_app.verify.webhook import verify_webhook_req
 
+from libs.common.shopify.addresses import Addresses
 from libs.common.shopify.session_token import InvalidSessionToken, SessionTokenVerifier, TokenFlaw
 from libs.common.shopify.signatures import Signer, WebhookVerifier, webhook_signature
+from libs.common.web import Problem
+from libs.common.web_session import SessionGuard, caller
+from tests.clocks import TurnedClock
 from tests.session_tokens import CLIENT_ID, OLD_SECRET, SECRET, SHOP, session_token
 
 CONFIG: AppConfig = {"client_id": CLIENT_ID, "client_secret": SECRET, "old_client_secret": OLD_SECRET}
@@ -74,6 +84,48 @@ def test_damaged_session_tokens(place: int, letter: str) -> None:
     token = session_token(now=now, iat=int(now.timestamp()) - 5, nbf=int(now.timestamp()) - 5)
     damaged = token[: (at := place % len(token))] + letter + token[at + 1 :]
     assert (ours(damaged, now) is None) is theirs(damaged)
+
+
+async def a_page(request: web.Request) -> web.Response:
+    return web.Response(text=caller(request).shop)
+
+
+async def our_page(query: str, now: datetime) -> tuple[int, str | None]:
+    """The status of a page opened with this query, and who may frame it."""
+    verifier = SessionTokenVerifier(CLIENT_ID, SECRET, OLD_SECRET)
+    guard = SessionGuard(verifier, Addresses(), CLIENT_ID, "https://app.example.com", TurnedClock(now))
+    try:
+        response = await guard.page(a_page)(make_mocked_request("GET", f"/app?{query}"))
+    except web.HTTPFound:
+        return 302, None
+    except Problem as problem:
+        return problem.status, None
+    return response.status, response.headers["Content-Security-Policy"]
+
+
+def their_page(query: str) -> tuple[int, str | None]:
+    request: RequestInput = {
+        "method": "GET",
+        "url": f"https://app.example.com/app?{query}",
+        "headers": {},
+        "body": "",
+    }
+    response = verify_app_home_req(request, CONFIG, "/auth/bounce").response
+    return response.status, response.headers.get("Content-Security-Policy")
+
+
+@given(
+    secret=secrets,
+    exp=offsets,
+    aud=st.sampled_from([CLIENT_ID, CLIENT_ID, "other"]),
+    given_token=st.booleans(),
+)
+async def test_pages(secret: str, exp: int, aud: str, given_token: bool) -> None:
+    moment = int(time.time())
+    now = datetime.fromtimestamp(moment, UTC)
+    token = session_token(secret, now=now, exp=moment + exp, nbf=moment - 700, iat=moment - 700, aud=aud)
+    query = f"shop={SHOP}&id_token={token}" if given_token else f"shop={SHOP}"
+    assert await our_page(query, now) == their_page(query)
 
 
 def test_other_ways_to_sign_a_token() -> None:

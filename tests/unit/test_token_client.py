@@ -236,6 +236,15 @@ async def test_an_auth_that_is_not_there_is_away() -> None:
             await client.token(SHOP)
 
 
+async def test_a_shop_has_one_token_however_it_is_written() -> None:
+    async with playing() as (client, auth, _):
+        token = await client.token(SHOP.upper())
+        assert await client.token(f" {SHOP}") == token
+        assert (token.shop, auth.asked) == (SHOP, [SHOP])
+        client.drop(SHOP)
+        assert await client.token(SHOP.title()) != token
+
+
 async def test_only_a_shop_is_asked_for() -> None:
     async with playing() as (client, auth, _):
         with pytest.raises(Exception, match="domain of a shop"):

@@ -1,11 +1,11 @@
 """The guard before the app's own routes."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from aiohttp import ClientResponse, ClientSession, web
+from aiohttp import ClientError, ClientResponse, ClientSession, web
 from prometheus_client import REGISTRY
 
 from libs.common.service import Service
@@ -17,6 +17,7 @@ from tests.clocks import TurnedClock
 from tests.log_capture import logged
 from tests.serving import serving
 from tests.session_tokens import CLIENT_ID, NOW, OLD_SECRET, SECRET, SHOP, session_token
+from tests.waiting import poll
 
 APP = "https://app.example.com"
 RETRY = "X-Shopify-Retry-Invalid-Session-Request"
@@ -32,6 +33,12 @@ async def show(request: web.Request) -> web.Response:
     return web.Response(text=f"<p>{caller(request).shop}</p>", content_type="text/html")
 
 
+async def send_at_once(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    return response
+
+
 @asynccontextmanager
 async def guarded() -> AsyncIterator[ClientSession]:
     verifier = SessionTokenVerifier(CLIENT_ID, SECRET, OLD_SECRET)
@@ -40,6 +47,7 @@ async def guarded() -> AsyncIterator[ClientSession]:
         web.get("/api", guard.fetched(who)),
         web.post("/api", guard.fetched(who)),
         web.get("/page", guard.page(show)),
+        web.get("/streamed", guard.page(send_at_once)),
         web.get(BOUNCE, guard.bounce),
     ]
     async with serving([Service("test", routes)]) as session:
@@ -142,6 +150,14 @@ async def test_a_page_can_be_fetched(client: ClientSession) -> None:
     assert (await fetch(client, session_token(), "/page")).status == 200
     response = await fetch(client, "x", "/page")
     assert (response.status, response.headers[RETRY]) == (401, "1")
+
+
+async def test_a_page_that_is_sent_too_early_is_a_fault_that_is_told() -> None:
+    with logged() as written:
+        async with guarded() as client:
+            with suppress(ClientError):  # what was begun cannot be ended well
+                await fetch(client, session_token(), "/streamed")
+            await poll(lambda: "who may frame it" in written.text)
 
 
 async def test_the_bounce_page_loads_app_bridge_for_its_shop_only(client: ClientSession) -> None:
