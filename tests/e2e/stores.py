@@ -11,6 +11,7 @@ from aiohttp import ClientSession
 from libs.common.settings import CommonSettings
 from services.auth.app import open_service as open_auth
 from services.auth.config import Settings as AuthSettings
+from services.sandbox.app import FILE
 from services.sandbox.app import open_service as open_sandbox
 from services.sandbox.config import Settings as SandboxSettings
 from services.sandbox.weather import Weather
@@ -32,6 +33,8 @@ class Stores:
     url: str
     client: ClientSession
     pool: asyncpg.Pool
+    settings: dict[str, object]
+    file: Path  # where the sandbox's stores are kept
 
     def admin(self, shop: str) -> str:
         return f"{self.url}/sandbox/{shop}/admin"
@@ -64,7 +67,7 @@ async def open_stores(database: str, folder: Path, weather: Weather | None = Non
             serving(services, _settings(CommonSettings, shared), port=port)
         )
         pool = await stack.enter_async_context(asyncpg.create_pool(database, min_size=1, max_size=2))
-        yield Stores(url, client, pool)
+        yield Stores(url, client, pool, shared, folder / FILE)
 
 
 def _settings(kind: type[S], values: dict[str, object]) -> S:

@@ -9,13 +9,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
 from aiohttp import ClientConnectionError, ClientSession, CookieJar
 
 from libs.common.outbox.faults import FaultPoints
 from libs.common.service import main, serve
-from services.auth import app
+from services.auth import app, upkeep
 from services.auth.config import Settings
-from tests.integration.auth_kit import APP_URL, OPS, SERVICE_KEY, TOKEN_KEY
+from services.cli import token_work
+from tests.integration.auth_kit import APP_URL, OPS, SERVICE_KEY, TOKEN_KEY, Running, auth_settings
 from tests.integration.shopify_stand_in import KEY, SECRET, StandIn
 from tests.servers.ports import free_port
 from tests.waiting import poll
@@ -69,6 +71,20 @@ async def process(
                 await started.wait()
 
 
+def seen_through(process: Process, database: str, shopify: StandIn, pool: asyncpg.Pool) -> Running:
+    """Auth, asked through one of its processes."""
+    return Running(process.client, shopify, pool, auth_settings(database, shopify.url))
+
+
+async def rotating(database: str, shopify: StandIn, folder: Path, keys: str, *, dies_at: str = "") -> int:
+    """A process that seals everything anew; returns how it ended."""
+    started = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.integration.auth_processes", "rotate"),
+        env=environment(database, shopify, 0) | {"TOKEN_KEYS": keys, DIES_AT: dies_at}, cwd=folder,
+    )  # fmt: skip
+    return await asyncio.wait_for(started.wait(), 60)
+
+
 async def _ready(started: asyncio.subprocess.Process, client: ClientSession) -> bool:
     assert started.returncode is None, "the process ended while it started"
     try:
@@ -82,11 +98,19 @@ async def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def _run(settings: Settings) -> None:
-    faults = FaultPoints({os.environ[DIES_AT]: _die})
-    async with app.open_service(settings, faults=faults) as service:
+def _faults() -> FaultPoints:
+    return FaultPoints({os.environ[DIES_AT]: _die} if os.environ[DIES_AT] else None)
+
+
+async def _serve(settings: Settings) -> None:
+    async with app.open_service(settings, faults=_faults()) as service:
         await serve([service], settings)
 
 
+async def _rotate(settings: Settings) -> None:
+    async with token_work.opened(settings) as tools:
+        await upkeep.reseal(tools.pool, tools.tokens.vault, tools.timeout, lambda: None, _faults())
+
+
 if __name__ == "__main__":
-    main("auth", Settings, _run)
+    main("auth", Settings, _rotate if sys.argv[1:] == ["rotate"] else _serve)

@@ -1,27 +1,23 @@
-"""Several auth processes, one shop, a bad day at Shopify's; and processes that are killed in the middle of it."""
+"""Several auth processes, one shop, a bad day at Shopify's; and what a process writes."""
 
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import pytest
-from aiohttp import ClientConnectionError, web
+from aiohttp import web
 
 from tests.integration.auth_kit import (
     OPS,
     SERVICE_KEY,
     SHOP,
     TOKEN_KEY,
-    Running,
-    auth_settings,
-    running,
     session_token,
 )
-from tests.integration.auth_processes import Process, process
+from tests.integration.auth_processes import process, seen_through
 from tests.integration.shopify_stand_in import SECRET, StandIn, standing_in
 
 REQUESTS, LEAST = 200, 20  # at once; grants of each kind at least
@@ -40,10 +36,6 @@ async def shopify() -> AsyncIterator[StandIn]:
 async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
     async with asyncpg.create_pool(database, min_size=1, max_size=4) as one:
         yield one
-
-
-def seen_through(process: Process, database: str, shopify: StandIn, pool: asyncpg.Pool) -> Running:
-    return Running(process.client, shopify, pool, auth_settings(database, shopify.url))
 
 
 class BadDay:
@@ -99,44 +91,6 @@ async def test_200_requests_for_one_shop_over_four_processes_leave_one_lineage(
         assert {status for status, _ in given} == {200}
         assert {said["access_token"] for _, said in given} == {shopify.shops[SHOP].access}
         assert await pool.fetchval(REFUSED) == 0
-
-
-async def until_it_dies(work: Any) -> None:
-    """Work that is cut short because the process is gone."""
-    with pytest.raises(ClientConnectionError):
-        await work
-
-
-@pytest.mark.parametrize(
-    "point", ["install state taken, code not sent", "token answered, not kept", "token kept, not committed"]
-)
-async def test_a_process_killed_in_an_install_leaves_a_shop_that_can_be_installed(
-    database: str, shopify: StandIn, pool: asyncpg.Pool, tmp_path: Path, point: str
-) -> None:
-    async with process(database, shopify, tmp_path, dies_at=point) as dying:
-        await until_it_dies(seen_through(dying, database, shopify, pool).install())
-        assert await dying.died()
-    async with running(database, shopify=shopify) as auth:
-        assert (await auth.token())[0] == 404
-        await auth.install()
-        status, given = await auth.token()
-        assert (status, given["access_token"]) == (200, shopify.shops[SHOP].access)
-
-
-@pytest.mark.parametrize("point", ["token answered, not kept", "token kept, not committed"])
-async def test_a_process_killed_in_a_renewal_leaves_a_token_that_can_be_renewed(
-    database: str, shopify: StandIn, pool: asyncpg.Pool, tmp_path: Path, point: str
-) -> None:
-    async with running(database, shopify=shopify) as auth:
-        await auth.install()
-    await pool.execute(AGE)
-    async with process(database, shopify, tmp_path, dies_at=point) as dying:
-        await until_it_dies(seen_through(dying, database, shopify, pool).token())
-        assert await dying.died()
-    async with running(database, shopify=shopify) as auth:
-        status, given = await auth.token()
-        assert (status, given["access_token"]) == (200, shopify.shops[SHOP].access)
-    assert shopify.asked["refresh_token"] == 2
 
 
 async def test_no_secret_and_no_token_is_in_what_a_process_writes_or_shows(
