@@ -27,6 +27,7 @@ from cachetools import TLRUCache
 from libs.common.clock import Clock, SystemClock
 from libs.common.errors import ShopbusError
 from libs.common.metrics import TOKEN_ENDINGS, TOKEN_FAULTS, TOKEN_FETCHES
+from libs.common.runtime.outcomes import Cancelled
 from libs.common.service_token import ServiceKey
 from libs.common.shopify.scopes import Scopes
 from libs.common.shopify.shop_domain import shop_domain
@@ -41,8 +42,8 @@ class NoToken(ShopbusError):
     """A shop's access token cannot be had."""
 
 
-class NotInstalled(NoToken):
-    """The app is not installed on this shop: work for it is pointless."""
+class NotInstalled(NoToken, Cancelled):
+    """The app is not installed on this shop: work for it is pointless. A handler that lets it pass is cancelled."""
 
 
 class NeedsAuthorization(NoToken):
