@@ -100,9 +100,8 @@ async def storm(
 ) -> AsyncIterator[Storm]:
     """The stores' own auth and more processes beside it."""
     async with AsyncExitStack() as stack:
-        urls = [stores.url]
-        for _ in range(processes - 1):
-            urls.append(await stack.enter_async_context(_process(stores, folder)))
+        beside = [_process(stores, folder) for _ in range(processes - 1)]
+        urls = [stores.url, *[await stack.enter_async_context(process) for process in beside]]
         clients = [
             await stack.enter_async_context(ClientSession(url, cookie_jar=CookieJar(unsafe=True)))
             for url in urls
