@@ -165,3 +165,23 @@ async def test_work_for_auth_goes_to_the_worker_as_well(auth: Running, webhooks:
     await poll(lambda: auth.pool.fetchval(DONE, receipt.id))
     rows = await auth.pool.fetch("SELECT destination FROM webhooks.outbox WHERE id = $1", receipt.id)
     assert [row["destination"] for row in rows] == ["worker"]
+
+
+async def test_over_rabbitmq_an_uninstall_comes_as_well_and_what_auth_says_goes_out(
+    database: str, broker_url: str
+) -> None:
+    async with running(database, rabbitmq_url=broker_url, broker_confirm_seconds=5.0) as auth:
+        async with (
+            open_pool(auth.settings) as pool,
+            open_producer(auth.settings, schema="webhooks", pool=pool) as webhooks,
+        ):
+            await poll(
+                lambda: webhooks.broker is not None and webhooks.broker.circuit.share() == 1.0, within=30
+            )
+            await auth.install()
+            await grow_old(auth, minutes=5)
+            receipt = await webhooks.accept(Draft("webhook.app.uninstalled", b"{}", shop=SHOP, time=now()))
+            await poll(lambda: auth.pool.fetchval(DONE, receipt.id), within=30)
+        route = await auth.pool.fetchval("SELECT route FROM auth.history WHERE message_id = $1", receipt.id)
+        assert route == "rabbitmq"
+        assert await known(auth) == (1, False)
