@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 from aiohttp import ClientConnectionError, ClientSession, CookieJar
 
-from libs.common.outbox.faults import FaultPoints
+from libs.common.outbox.faults import FaultPoints, Hook
 from libs.common.service import main, serve
 from services.auth import app, upkeep
 from services.auth.config import Settings
@@ -99,7 +100,8 @@ async def _die() -> None:
 
 
 def _faults() -> FaultPoints:
-    return FaultPoints({os.environ[DIES_AT]: _die} if os.environ[DIES_AT] else None)
+    hooks: dict[Any, Hook] = {os.environ[DIES_AT]: _die} if os.environ[DIES_AT] else {}
+    return FaultPoints(hooks)
 
 
 async def _serve(settings: Settings) -> None:
