@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -107,7 +108,7 @@ async def storm(
             for url in urls
         ]
         for client in clients:
-            await poll(lambda client=client: _ready(client), within=60)
+            await poll(partial(_ready, client), within=60)
         yield Storm(stores, shop, clients, draw)
 
 
