@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import asyncpg
 import orjson
+from cachetools import LRUCache
 
 from libs.common.clock import Clock
 from libs.common.contracts.envelope import Draft
@@ -31,6 +32,9 @@ FOR_EVER = timedelta(hours=1)
 
 _TRIES = 2
 _AGAIN_SECONDS = 5.0
+_QUIET_SECONDS = 2.0  # for which Shopify is not asked again for a shop whose answer did not come
+_PATIENCE_SECONDS = 1.0  # for a turn, where the token that is held will do
+_MOST_QUIET = 10_000  # shops
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,7 @@ class Tokens:
         self._pool, self._endpoint, self._timeout = pool, endpoint, timeout
         self.app = app
         self._faults = faults or FaultPoints()
+        self._quiet: LRUCache[str, float] = LRUCache(_MOST_QUIET)
 
     async def usable(self, shop: str, refused: int | None = None) -> Usable:
         """A token that lasts, renewed where it is time, or where Shopify refused the version that the caller had.
@@ -102,7 +107,14 @@ class Tokens:
         Raises `NotInstalled`, `NeedsAuthorization`, `TryLater` or `DatabaseAway`.
         """
         due, held = Due(refused), await self.held(shop)
-        return await self.renew(shop, due) if due.of(held, self.clock.now()) else self._usable(held)
+        if not due.of(held, self.clock.now()):
+            return self._usable(held)
+        if not self._will_do(held, due):
+            return await self.renew(shop, due)
+        try:
+            return await self.renew(shop, due, patience=_PATIENCE_SECONDS)
+        except TryLater:  # there is time yet
+            return self._usable(held)
 
     async def held(self, shop: str) -> Sealed:
         """The offline session as it is; raises `NotInstalled` or `NeedsAuthorization` where there is none."""
@@ -113,9 +125,9 @@ class Tokens:
                     raise await _missing(conn, shop)
                 return held
 
-    async def renew(self, shop: str, due: Due) -> Usable:
+    async def renew(self, shop: str, due: Due, *, patience: float | None = None) -> Usable:
         """Renews the token if it is still due when it is this request's turn. Raises as `usable` does."""
-        async with self.turns.turn(shop) as turn:
+        async with self.turns.turn(shop, patience) as turn:
             held = await store.session(turn.conn, offline_id(shop))
             result = await _missing(turn.conn, shop) if held is None else await self._renewed(turn, held, due)
         if isinstance(result, Exception):  # raised only now, since what was found out has to be committed
@@ -167,6 +179,12 @@ class Tokens:
         shown = self.vault.refresh_token(held)
         if shown is None or held.refused_at is not None or self._refresh_over(held):
             return await self._given_up(turn, held, due)
+        left = self._quiet.get(held.shop, 0.0) - self.clock.monotonic()
+        if left > 0:
+            return self._stopgap(held, due, TryLater("Shopify did not answer a moment ago", left))
+        return await self._refreshed(turn, held, due, shown)
+
+    async def _refreshed(self, turn: Turn, held: Sealed, due: Due, shown: str) -> Usable | Exception:
         outcome = await self.ask(turn, Grant.REFRESH, held.shop, self.app.refresh(shown), tries=_TRIES)
         match outcome:
             case Granted():
@@ -174,8 +192,13 @@ class Tokens:
             case Refused():
                 return await self._given_up(turn, held, due)
             case Unsettled(reason=reason, retry_after=seconds):
-                return self._stopgap(held, due, TryLater(f"Shopify: {reason}", seconds or _AGAIN_SECONDS))
-        return self._stopgap(held, due, AppUnknown())
+                return self._later(held, due, TryLater(f"Shopify: {reason}", seconds or _AGAIN_SECONDS))
+        return self._later(held, due, AppUnknown())
+
+    def _later(self, held: Sealed, due: Due, error: TryLater) -> Usable | Exception:
+        """Others who wait for the same shop are spared the same wait for Shopify."""
+        self._quiet[held.shop] = self.clock.monotonic() + min(error.seconds, _QUIET_SECONDS)
+        return self._stopgap(held, due, error)
 
     async def swap(self, turn: Turn, held: Sealed, granted: Granted) -> Usable | Exception:
         """Puts a new pair in place of the one that was shown to Shopify, in the shop's turn."""
@@ -204,9 +227,10 @@ class Tokens:
 
     def _stopgap(self, held: Sealed, due: Due, otherwise: Exception) -> Usable | Exception:
         """The token that is held, if it lasts a little longer and Shopify has not refused it."""
-        if due.spares(held) and not _before(held.expires_at, self.clock.now() + LAST_USE):
-            return self._usable(held)
-        return otherwise
+        return self._usable(held) if self._will_do(held, due) else otherwise
+
+    def _will_do(self, held: Sealed, due: Due) -> bool:
+        return due.spares(held) and not _before(held.expires_at, self.clock.now() + LAST_USE)
 
     def _usable(self, held: Sealed) -> Usable:
         ends = held.expires_at or self.clock.now() + FOR_EVER

@@ -6,8 +6,8 @@ has written nothing by then, so that it holds up no vacuum.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from weakref import WeakValueDictionary
 
 import asyncpg
@@ -46,13 +46,14 @@ class Turns:
         self._room = asyncio.Semaphore(at_once)
 
     @asynccontextmanager
-    async def turn(self, shop: str) -> AsyncIterator[Turn]:
-        """Raises `DatabaseAway`, or `TryLater` where others take too long."""
-        async with self._in_line(shop), connection(self._pool, self._seconds) as conn:
+    async def turn(self, shop: str, patience: float | None = None) -> AsyncIterator[Turn]:
+        """Raises `DatabaseAway`, or `TryLater` where others take longer than the patience, in seconds."""
+        seconds = self._seconds if patience is None else patience
+        async with self._in_line(shop, seconds), connection(self._pool, self._seconds) as conn:
             turn = Turn(conn, self._producer, ends=self._clock.monotonic() + 2 * self._seconds)
             with database_away_named():
                 async with conn.transaction():
-                    await self._lock(conn, shop)
+                    await _in_time(store.lock(conn, shop, seconds=2 * self._seconds), seconds)
                     yield turn
         self._producer.sent(turn.emitted)
 
@@ -62,15 +63,21 @@ class Turns:
             raise TryLater("the shop's turn was over", 1.0)
 
     @asynccontextmanager
-    async def _in_line(self, shop: str) -> AsyncIterator[None]:
+    async def _in_line(self, shop: str, seconds: float) -> AsyncIterator[None]:
         first = self._shops.get(shop)
         if first is None:
             first = self._shops[shop] = asyncio.Lock()
-        async with first, self._room:
+        async with AsyncExitStack() as left:
+            await _in_time(first.acquire(), seconds)
+            left.callback(first.release)
+            await _in_time(self._room.acquire(), seconds)
+            left.callback(self._room.release)
             yield
 
-    async def _lock(self, conn: Connection, shop: str) -> None:
-        try:
-            await store.lock(conn, shop, seconds=self._seconds)
-        except TimeoutError:
-            raise TryLater("another process is getting a token for this shop", 2.0) from None
+
+async def _in_time(waiting: Awaitable[object], seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await waiting
+    except TimeoutError:
+        raise TryLater("others are getting tokens; it is not this request's turn yet", 2.0) from None

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from services.auth import store
 from tests.integration.auth_kit import OTHER_SHOP, SHOP, Running, running, service_proof
+from tests.waiting import poll
 
 AGE = "UPDATE auth.sessions SET expires_at = now() + $1 * interval '1 second'"
 AGE_REFRESH = "UPDATE auth.sessions SET refresh_expires_at = now() + $1 * interval '1 second'"
@@ -96,7 +98,33 @@ async def test_while_shopify_is_away_the_old_token_serves_to_its_end(auth: Runni
     await age(auth, 20)
     assert kinds([await auth.token()]) == {(503, "try-later")}
     auth.shopify.before = None
-    assert (await auth.token())[0] == 200
+    await poll(lambda: renewed(auth))
+
+
+async def renewed(auth: Running) -> bool:
+    return (await auth.token())[0] == 200
+
+
+async def test_many_who_wait_for_a_silent_shopify_do_not_wait_for_each_other(auth: Running) -> None:
+    asked: list[str] = []
+
+    async def away(request: web.Request) -> web.StreamResponse:
+        asked.append(request.path)
+        return web.Response(status=520)
+
+    auth.shopify.before = away
+    for seconds, expected in ((60, (200, "")), (1, (503, "try-later"))):
+        await age(auth, seconds)
+        assert kinds(await asyncio.gather(*(auth.token() for _ in range(30)))) == {expected}
+    assert len(asked) < 30
+
+
+async def test_whoever_holds_a_good_token_does_not_wait_for_another_process(auth: Running) -> None:
+    await age(auth, 60)
+    async with auth.pool.acquire() as conn, conn.transaction():
+        await store.lock(conn, SHOP, seconds=5)
+        assert (await auth.token())[0] == 200
+    assert auth.shopify.asked["refresh_token"] == 0
 
 
 async def test_shopify_says_how_long_to_wait_and_the_caller_is_told(auth: Running) -> None:
