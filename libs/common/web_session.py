@@ -82,7 +82,8 @@ class SessionGuard:
             response = await handler(request)
             if response.prepared:
                 raise RuntimeError("the page was sent before it could say who may frame it")
-            response.headers.update(csp.framed_by(self.addresses.frame_ancestors(token.shop)))
+            policy = csp.framed_by(self.addresses.frame_ancestors(token.shop))
+            response.headers.extend(policy)  # beside one of the page's own: browsers go by all of them
             return response
 
         return guarded

@@ -33,6 +33,10 @@ async def show(request: web.Request) -> web.Response:
     return web.Response(text=f"<p>{caller(request).shop}</p>", content_type="text/html")
 
 
+async def show_strictly(_: web.Request) -> web.Response:
+    return web.Response(text="x", headers={"Content-Security-Policy": "script-src 'self'"})
+
+
 async def send_at_once(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse()
     await response.prepare(request)
@@ -47,6 +51,7 @@ async def guarded() -> AsyncIterator[ClientSession]:
         web.get("/api", guard.fetched(who)),
         web.post("/api", guard.fetched(who)),
         web.get("/page", guard.page(show)),
+        web.get("/strict", guard.page(show_strictly)),
         web.get("/streamed", guard.page(send_at_once)),
         web.get(BOUNCE, guard.bounce),
     ]
@@ -150,6 +155,14 @@ async def test_a_page_can_be_fetched(client: ClientSession) -> None:
     assert (await fetch(client, session_token(), "/page")).status == 200
     response = await fetch(client, "x", "/page")
     assert (response.status, response.headers[RETRY]) == (401, "1")
+
+
+async def test_a_page_keeps_its_own_policy(client: ClientSession) -> None:
+    response = await fetch(client, session_token(), "/strict")
+    assert response.headers.getall("Content-Security-Policy") == [
+        "script-src 'self'",
+        f"frame-ancestors https://{SHOP} https://admin.shopify.com;",
+    ]
 
 
 async def test_a_page_that_is_sent_too_early_is_a_fault_that_is_told() -> None:
