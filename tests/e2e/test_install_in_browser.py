@@ -4,6 +4,7 @@ from pathlib import Path
 
 from playwright.async_api import Browser
 
+from services.sandbox.stage import host_of
 from tests.e2e.shopping import SHOP, greeted, install, uninstall
 from tests.e2e.stores import Stores, open_stores
 from tests.e2e.test_cli_run import Machine, interrupt
@@ -49,6 +50,17 @@ async def test_a_page_without_its_token_fetches_a_new_one(
         frame = await greeted(page)
         assert "late=1" in frame.url
         assert [url for url in seen if "/auth/bounce" in url]
+
+
+async def test_a_bookmark_of_the_apps_own_address_leads_into_the_admin(
+    browser: Browser, database: str, tmp_path: Path
+) -> None:
+    async with open_stores(database, tmp_path) as stores:
+        page = await browser.new_page()
+        await install(page, stores)
+        await page.goto(f"{stores.url}/auth/app?shop={SHOP}&host={host_of(SHOP)}")
+        await page.wait_for_url(stores.framed(SHOP))
+        await greeted(page)
 
 
 async def test_a_newcomer_installs_the_app_after_make_run(browser: Browser, tmp_path: Path) -> None:

@@ -2,6 +2,16 @@
 (() => {
   const script = document.currentScript;
   const admin = new URL(script.src).origin;
+  const query = new URLSearchParams(location.search);
+
+  if (parent === window) {
+    // Opened by itself, as from a bookmark: the app lives in the admin.
+    const store = atob(query.get("host") ?? "").match(/^admin\.shopify\.com\/store\/([a-z0-9-]+)$/)?.[1];
+    const sandbox = script.src.slice(0, script.src.lastIndexOf("/"));
+    if (store) location.replace(`${sandbox}/${store}.myshopify.com/admin/apps/${script.dataset.apiKey}`);
+    return;
+  }
+
   const waiting = new Map();
   let asked = 0;
 
@@ -33,7 +43,7 @@
     return answer.headers.get("X-Shopify-Retry-Invalid-Session-Request") ? send() : answer;
   };
 
-  const reload = new URLSearchParams(location.search).get("shopify-reload");
+  const reload = query.get("shopify-reload");
   if (reload === null) return;
   const target = new URL(reload, location.origin);
   if (target.origin !== location.origin) return;
