@@ -11,6 +11,7 @@ from libs.common.clock import Clock
 from libs.common.errors import ShopbusError
 from libs.common.service_token import InvalidServiceToken, ServiceKey
 from libs.common.shopify.shop_domain import InvalidShopDomain, shop_domain
+from libs.common.token_box import KeyMissing
 from libs.common.web import Handler, Problem, json_response, note
 from services.auth import metrics
 from services.auth.refusals import NeedsAuthorization, NotInstalled, TryLater
@@ -90,6 +91,8 @@ class InternalEndpoints:
             usable = await self.tokens.usable(shop, _refused_version(request))
         except (NotInstalled, NeedsAuthorization, TryLater) as error:
             _refuse(error)
+        except KeyMissing as error:  # another process has a newer key already
+            _refuse(TryLater(str(error), 5.0))
         metrics.SERVED.labels("renewed" if usable.renewed else "stored").inc()
         return json_response(_given(usable), headers=_NO_STORE)
 

@@ -97,6 +97,13 @@ async def test_sessions_of_a_lost_key_are_told_and_left_alone(auth: Running) -> 
     assert (await auth.token())[0] == 200
 
 
+async def test_a_process_without_the_new_key_yet_asks_to_come_again(auth: Running, database: str) -> None:
+    await auth.install()
+    async with running(database, shopify=auth.shopify, token_keys=NEW_KEY) as other:
+        status, problem = await other.token()
+    assert (status, problem["type"]) == (503, "urn:shopbus:problem:try-later")
+
+
 async def test_plain_tokens_are_taken_in_sealed_and_announced(auth: Running) -> None:
     await auth.install()
     await old_app(
