@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from yarl import URL
 
 from libs.common.runtime.config import ConsumerSettings
@@ -42,12 +42,14 @@ class Settings(ConsumerSettings):
 
     @field_validator("sandbox_store_url")
     @classmethod
-    def _of_this_machine(cls, value: str | None) -> str | None:
-        """Client secrets are sent there, so it is never anywhere else."""
+    def _of_this_machine(cls, value: str | None, info: ValidationInfo) -> str | None:
+        """Client secrets are sent there, so it is never anywhere else, and never beside merchants of Shopify's."""
         if value is None:
             return None
         if URL(value).host not in _THIS_MACHINE:
             raise ValueError("the sandbox store runs on this machine only")
+        if (app_url := info.data.get("app_url")) and URL(app_url).host not in _THIS_MACHINE:
+            raise ValueError("the sandbox store is only for an APP_URL on this machine")
         return _address("SANDBOX_STORE_URL", value)
 
     @property

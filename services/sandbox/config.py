@@ -25,6 +25,14 @@ class Settings(CommonSettings):
     def _empty_means_unset(cls, value: object) -> object:
         return value or None
 
+    @field_validator("app_url")
+    @classmethod
+    def _app_of_this_machine(cls, value: str | None) -> str | None:
+        """An app that others can reach has merchants of Shopify's, for whom nobody else may sign."""
+        if value is not None and URL(value).host not in _THIS_MACHINE:
+            raise ValueError("the sandbox store is only for an APP_URL on this machine")
+        return value
+
     @field_validator("sandbox_store_url")
     @classmethod
     def _of_this_machine(cls, value: str | None) -> str | None:

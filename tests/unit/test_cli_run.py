@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from libs.common.errors import ConfigurationError
 from libs.common.settings import CommonSettings
 from services.cli.config import RunSettings
 from services.cli.run import SANDBOX, SERVICES, greeting
@@ -47,6 +48,16 @@ def test_the_sandbox_is_no_service_of_production() -> None:
     assert SANDBOX not in SERVICES.values()
     result = Shopbus()("serve", "sandbox")
     assert (result.exit_code, "no service is called 'sandbox'" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("package", ["services.auth", "services.sandbox"])
+def test_the_sandbox_is_refused_where_others_reach_the_app(package: str) -> None:
+    secrets = dict.fromkeys(("shopify_api_secret", "token_keys", "service_key", "ops_token"), "s" * 32)
+    sandbox = {"shopify_api_key": "k", "sandbox_store_url": "http://127.0.0.1:8080/sandbox"}
+    settings = import_module(f"{package}.config").Settings
+    assert settings.load(**secrets, **sandbox, app_url="http://127.0.0.1:8080").sandbox_store_url
+    with pytest.raises(ConfigurationError, match="only for an app_url on this machine"):
+        settings.load(**secrets, **sandbox, app_url="https://app.example.com")
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
