@@ -247,6 +247,7 @@ class Auth:
         after = installs.uninstalled(known, at, what)
         await store.keep_install(conn, shop, after)
         await store.end_sessions(conn, shop, at if what is Meaning.REPLACED else max(at, known.granted_at))
+        await store.count_up_sessions(conn, shop, after.generation)  # those of the install that followed
         await store.forget_cached(conn, shop)
         return what, after
 

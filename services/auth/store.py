@@ -190,6 +190,14 @@ async def end_sessions(conn: Connection, shop: str, until: datetime) -> int:
     return _count(await conn.execute(END_SESSIONS, shop, until))
 
 
+COUNT_UP_SESSIONS = "UPDATE auth.sessions SET generation = $2 WHERE shop = $1 AND generation < $2"
+
+
+async def count_up_sessions(conn: Connection, shop: str, generation: int) -> None:
+    """A shop's sessions turn out to be of this generation."""
+    await conn.execute(COUNT_UP_SESSIONS, shop, generation)
+
+
 END_SESSION = "DELETE FROM auth.sessions WHERE id = $1 RETURNING shop"
 
 
