@@ -93,11 +93,18 @@ class SessionGuard:
         shop = _named_shop(request)
         if shop is None:
             raise Problem(400, "this address needs shop=…myshopify.com", kind="shop")
+        if not self._leads_back(request):
+            raise Problem(400, "this address needs shopify-reload=, an address of the app", kind="reload")
         text = _BOUNCE_PAGE.format(
             client_id=escape(self.client_id), app_bridge=escape(self.addresses.app_bridge)
         )
         headers = csp.framed_by(self.addresses.frame_ancestors(shop)) | {"Cache-Control": "no-store"}
         return web.Response(text=text, content_type="text/html", headers=headers)
+
+    def _leads_back(self, request: web.Request) -> bool:
+        """Whether the new session token will go to the app: App Bridge adds it to whatever address stands there."""
+        named = request.query.getall("shopify-reload", [])
+        return len(named) == 1 and named[0].startswith(f"{self.app_url}/")
 
     def _admitted_page(self, request: web.Request) -> SessionToken | None:
         """The caller of a page; None where a new token would help."""

@@ -184,6 +184,14 @@ async def test_the_bounce_page_loads_app_bridge_for_its_shop_only(client: Client
     assert (await client.get(f"{BOUNCE}?shop={SHOP}&shop={OTHER}")).status == 400
 
 
+async def test_the_bounce_page_leads_back_into_the_app_only(client: ClientSession) -> None:
+    own = f"{APP}/page"
+    for reloads in ([], ["https://evil.com/"], [f"{APP}.evil.com/"], ["//evil.com"], ["/page"], [own, own]):
+        query = [("shop", SHOP), *(("shopify-reload", reload) for reload in reloads)]
+        assert (await client.get(BOUNCE, params=query)).status == 400
+    assert (await client.get(BOUNCE, params={"shop": SHOP, "shopify-reload": own})).status == 200
+
+
 async def test_no_token_is_logged() -> None:
     token = session_token()
     with logged("DEBUG") as written:
