@@ -5,8 +5,8 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
-from yarl import URL
 from aiohttp import web
+from yarl import URL
 
 from tests.integration.auth_kit import OTHER_SHOP, SHOP, Running, running, session_token
 from tests.integration.shopify_stand_in import KEY
