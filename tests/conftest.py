@@ -8,12 +8,17 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from libs.common.migrate import migrate
 from tests.environment import MakeSettings, S, forget_environment
 from tests.servers.external_broker import clear_topology
 from tests.servers.postgres import PostgresServer
 from tests.servers.rabbitmq import RabbitNode, machine_maker
+
+# How long an example takes says more about the machine than about the code.
+hypothesis_settings.register_profile("suite", deadline=None)
+hypothesis_settings.load_profile("suite")
 
 EXTERNAL_BROKER = forget_environment()
 _numbers = count(1)

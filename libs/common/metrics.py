@@ -35,6 +35,26 @@ TASK_RESTARTS = Counter(
     "task_restarts_total", "Times a part that runs for ever failed and was begun again.", ["task"]
 )
 LOG_LINES_LOST = Counter("log_lines_lost_total", "Log lines that could not be written, as on a full disk.")
+SESSION_TOKENS = Counter(
+    "session_tokens_total",
+    "Session tokens shown to a route, by the secret that signed them: current, old, none (refused).",
+    ["key"],
+)
+TOKEN_FETCHES = Counter(
+    "token_cache_requests_total",
+    "Access tokens asked for in a process, by where from: hit (cache), joined (a request under way), miss (auth).",
+    ["result"],
+)
+TOKEN_ENDINGS = Counter(
+    "token_cache_endings_total",
+    "Access tokens that left a process's cache, by cause: evicted (no room), expired, dropped (rotated, uninstalled).",
+    ["cause"],
+)
+TOKEN_FAULTS = Counter(
+    "token_cache_faults_total",
+    "Requests for a token that auth did not give, by cause: not_installed, needs_authorization, away, refused.",
+    ["cause"],
+)
 BUILD = Info("build", "What is running.")  # exposed as build_info
 
 _LAG_STEP = 0.25

@@ -3,7 +3,7 @@
 import os
 from typing import Self
 
-from pydantic import SecretStr
+from pydantic import SecretStr, field_validator
 
 from libs.common.settings import CommonSettings
 from services.cli.errors import BadInput
@@ -33,6 +33,19 @@ class CliSettings(CommonSettings):
             made = secrets_file(self.state_dir)
             raise BadInput(f"no {name}: set it, or run `make run` here once, which makes one in {made}")
         return secret.get_secret_value()
+
+
+class RunSettings(CommonSettings):
+    """What decides whether `shopbus run` works with Shopify or with the sandbox store."""
+
+    shopify_api_key: str | None = None
+    app_url: str | None = None
+    sandbox_store_url: str | None = None
+
+    @field_validator("shopify_api_key", "app_url", "sandbox_store_url", mode="before")
+    @classmethod
+    def _empty_means_unset(cls, value: object) -> object:
+        return value or None
 
 
 def local_sources(common: CommonSettings) -> dict[str, object]:

@@ -95,7 +95,8 @@ def _row(job: Json, now: datetime) -> tuple[object, ...]:
 
 def _state(job: Json) -> str:
     """The status, and the outcome where it says more."""
-    return f"{job['status']} (unhandled)" if job.get("outcome") == "unhandled" else str(job["status"])
+    outcome = job.get("outcome")
+    return f"{job['status']} ({outcome})" if outcome in {"unhandled", "cancelled"} else str(job["status"])
 
 
 def _facts(job: Json, now: datetime) -> list[tuple[str, str]]:

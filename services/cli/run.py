@@ -15,15 +15,20 @@ from libs.common import logs
 from libs.common.embedded import EmbeddedPostgres
 from libs.common.service import Service, serve, start, until_signalled
 from libs.common.settings import CommonSettings
-from services.cli.config import local_sources
+from services.cli.config import RunSettings, local_sources
 from services.cli.local import free_port, locked, make_secrets, open_folder, secrets_file
 
 SERVICES: Mapping[str, str] = {
+    "auth": "services.auth",
     "webhooks": "services.webhooks",
     "worker": "services.worker",
 }
 """Every service and its package, in the order they open; imported when needed: other commands stay quick."""
 
+SANDBOX = "services.sandbox"
+"""The store that plays Shopify; `serve` does not know it, so that it is never on in production."""
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost"})
 _SHUTDOWN_SECONDS = 2.0  # for work in flight: with Postgres to stop after it, Ctrl-C takes less than five
 _USUAL_PORT = 8080
 
@@ -48,7 +53,7 @@ def _run(common: CommonSettings) -> None:
         _configure_logs(common)
         with _database(common) as url:
             migrate(url)
-            overrides = {**_overrides(common), "database_url": url, "port": port}
+            overrides = {**_overrides(common), **_stores(common, port), "database_url": url, "port": port}
             start(until_signalled(_serve_all(overrides)))
 
 
@@ -85,42 +90,55 @@ def _overrides(common: CommonSettings) -> dict[str, object]:
     return {**local_sources(common), **patience}
 
 
+def _stores(common: CommonSettings, port: int) -> dict[str, object]:
+    """Where the sandbox store is; empty where it is set, and where the app has a key or an address of its own."""
+    chosen = RunSettings.load()  # without the key that was made here
+    if chosen.shopify_api_key or chosen.app_url or chosen.sandbox_store_url or common.host not in _LOOPBACK:
+        return {}
+    return {"sandbox_store_url": f"http://{common.host}:{port}/sandbox"}
+
+
 async def _serve_all(overrides: dict[str, object]) -> None:
-    settings = CommonSettings.load(**overrides)
+    settings = RunSettings.load(**overrides)
+    packages = [*SERVICES.values(), *([SANDBOX] if settings.sandbox_store_url else [])]
     async with AsyncExitStack() as opened:
-        services = [await opened.enter_async_context(_open(name, overrides)) for name in SERVICES]
+        services = [await opened.enter_async_context(_open(package, overrides)) for package in packages]
         await serve(services, settings, started=lambda port: _greet(settings, port))
 
 
-def _open(name: str, overrides: dict[str, object]) -> AbstractAsyncContextManager[Service]:
+def _open(package: str, overrides: dict[str, object]) -> AbstractAsyncContextManager[Service]:
     """Opens one service with its own settings."""
-    settings = import_module(f"{SERVICES[name]}.config").Settings.load(**overrides)
-    opening: AbstractAsyncContextManager[Service] = import_module(f"{SERVICES[name]}.app").open_service(
-        settings
-    )
+    settings = import_module(f"{package}.config").Settings.load(**overrides)
+    opening: AbstractAsyncContextManager[Service] = import_module(f"{package}.app").open_service(settings)
     return opening
 
 
-def _greet(settings: CommonSettings, port: int) -> None:
+def _greet(settings: RunSettings, port: int) -> None:
     for line in greeting(settings, port, _command()):
         typer.echo(line)
 
 
-def greeting(settings: CommonSettings, port: int, command: str) -> list[str]:
+def greeting(settings: RunSettings, port: int, command: str) -> list[str]:
     """What to do next, with commands that work when pasted; where secrets are, never what they are."""
     base = f"http://{settings.host}:{port}"
     shopbus = command if port == _USUAL_PORT else f"PORT={port} {command}"
     broker = (
         "in use (RABBITMQ_URL)" if settings.rabbitmq_url else "not set: everything runs on Postgres alone"
     )
+    stores = settings.sandbox_store_url
+    shopify = (
+        f"played by the sandbox store: {stores}" if stores else "the real one (SHOPIFY_API_KEY, APP_URL)"
+    )
     return [
         f"shopbus runs at {base} (Ctrl-C stops it)",
         "",
+        f"  Shopify   {shopify}",
         f"  RabbitMQ  {broker}",
         f"  Ready?    {base}/readyz",
         f"  Metrics   {base}/metrics",
         f"  Secrets   {secrets_file(settings.state_dir)} (OPS_TOKEN there opens {base}/api/jobs)",
         "",
+        *([f"Install the app: open {stores} in a browser and choose a store.", ""] if stores else []),
         "Next, in another terminal:",
         f"  {shopbus} send webhook orders/create --count 100 --shops 5 --rate 50",
         f"  {shopbus} jobs ls",

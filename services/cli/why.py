@@ -98,6 +98,8 @@ def _processing(_job: Json, _now: datetime) -> str:
 def _completed(job: Json, now: datetime) -> str:
     handler = f" by {clean(job['handler'])}" if job.get("handler") else ""
     done = f"Done{handler} {moment(read_time(job.get('finished_at')), now)}{_age(job)}"
+    if job.get("outcome") == "cancelled":
+        return f"{done}: the work had lost its point. To do it all the same: shopbus jobs retry {clean(job['id'])}"
     if job.get("outcome") == "unhandled":
         return (
             f"{done}: there was nothing to do, since no handler is registered for {clean(job['type'])}. "

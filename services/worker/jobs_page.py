@@ -75,7 +75,7 @@ def full_form(row: Row) -> Json:
     """A job with its story."""
     attempts = [_attempt(entry) for entry in orjson.loads(row["log"] or "[]")]
     error = next((attempt["error"] for attempt in reversed(attempts) if attempt["error"]), None)
-    if row["status"] == "completed":
+    if row["status"] == "completed" and row["outcome"] != "cancelled":  # that one's log has its last attempt
         attempts.append(_last_attempt(row))
         error = None
     return {

@@ -1,11 +1,13 @@
 """The doors of services/worker for whoever runs the app: where a message stands, and putting it back to work."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import NoReturn
 
 import orjson
 from aiohttp import web
 
+from libs.common.contracts.topology import CONSUMERS
 from libs.common.errors import ShopbusError
 from libs.common.web import Handler, Problem, json_response, read_body
 from services.worker import service
@@ -62,21 +64,22 @@ class Endpoints:
 
     async def show_job(self, request: web.Request) -> web.Response:
         """One message, with every attempt."""
-        return json_response(await service.show(self._books, read_id(request.match_info["id"])))
+        books = self._of(request)
+        return json_response(await service.show(books, read_id(request.match_info["id"])))
 
     async def list_jobs(self, request: web.Request) -> web.Response:
-        """`?status=&type=&shop=&since=&until=&limit=&cursor=`. The list ends where `next` is null."""
-        refuse_unknown(request.query, (*FILTER_NAMES, "limit", "cursor"))
+        """`?status=&type=&shop=&since=&until=&limit=&cursor=&consumer=`. The list ends where `next` is null."""
+        refuse_unknown(request.query, (*FILTER_NAMES, "limit", "cursor", "consumer"))
         wanted, before = read_filter(request.query), read_cursor(request.query)
         limit = read_limit(request.query, PER_PAGE, MOST_PER_PAGE)
-        page = await service.page(self._books, wanted, before, limit)
+        page = await service.page(self._of(request), wanted, before, limit)
         following = None if page.next is None else write_cursor(page.next)
         return json_response({"jobs": [short_form(row) for row in page.rows], "next": following})
 
     async def retry_job(self, request: web.Request) -> web.Response:
         """Puts one message back to work."""
         message_id = read_id(request.match_info["id"])
-        await service.retry(self._books, message_id)
+        await service.retry(self._of(request), message_id)
         return json_response({"id": message_id, "status": "pending"}, 202)
 
     async def retry_jobs(self, request: web.Request) -> web.Response:
@@ -84,15 +87,23 @@ class Endpoints:
 
         With `?dry_run=1` it only counts them. Where there is `more`, the same filter with `next` as its cursor goes on.
         """
-        refuse_unknown(request.query, ("dry_run",))
+        refuse_unknown(request.query, ("dry_run", "consumer"))
+        books = self._of(request)
         given = await _filter(request)
         refuse_unknown(given, (*FILTER_NAMES, "limit", "cursor"))
         wanted, before = read_filter(given), read_cursor(given)
         most = read_limit(given, MOST_REPLAYED, MOST_REPLAYED)
         if read_flag(request.query, "dry_run"):
-            return json_response(_told("count", await service.count(self._books, wanted, before, most=most)))
-        progress = await service.retry_many(self._books, wanted, before, most=most)
+            return json_response(_told("count", await service.count(books, wanted, before, most=most)))
+        progress = await service.retry_many(books, wanted, before, most=most)
         return json_response(_told("replayed", progress), 202)
+
+    def _of(self, request: web.Request) -> Books:
+        """Each service that works on messages has its own places for them; `?consumer=` says whose are meant."""
+        name = request.query.get("consumer", self._books.consumer)
+        if name not in CONSUMERS:
+            raise BadParameter("consumer", f"one of {', '.join(CONSUMERS)}")
+        return replace(self._books, consumer=name)
 
 
 def _told(name: str, progress: Progress) -> Json:

@@ -3,6 +3,6 @@
 from libs.common.contracts.envelope import Message
 from libs.common.runtime.context import Context
 from libs.common.runtime.handlers import every, on
-from libs.common.runtime.outcomes import Later, Never
+from libs.common.runtime.outcomes import Cancelled, Later, Never
 
-__all__ = ["Context", "Later", "Message", "Never", "every", "on"]
+__all__ = ["Cancelled", "Context", "Later", "Message", "Never", "every", "on"]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 import psutil
@@ -63,6 +63,14 @@ class Machine:
         except (URLError, OSError):
             return False
 
+    def sandbox_page(self) -> str:
+        """The sandbox store's first page; empty where there is none."""
+        try:
+            with urlopen(f"http://127.0.0.1:{self.port}/sandbox", timeout=5) as response:
+                return str(response.read().decode())
+        except HTTPError:
+            return ""
+
     def jobs(self, *filters: str) -> list[dict[str, Any]]:
         lines = self.shopbus("jobs", "ls", "--limit", "1000", "--json", *filters).stdout.splitlines()
         return [json.loads(line) for line in lines]
@@ -99,6 +107,7 @@ async def test_from_nothing_to_handled_webhooks_and_back_to_nothing(tmp_path: Pa
         assert "a webhook orders/create from sandbox-00" in story
         assert "Nothing more will happen." in story
         assert machine.shopbus("doctor").returncode == 0
+        assert "sandbox-001.myshopify.com" in machine.sandbox_page()
 
         second = machine.shopbus("run")
         assert (second.returncode, len(second.stderr.splitlines())) == (1, 1)
@@ -116,6 +125,15 @@ async def test_from_nothing_to_handled_webhooks_and_back_to_nothing(tmp_path: Pa
         assert machine.secrets() == secrets
         assert len(machine.jobs()) == COUNT
         interrupt(process)
+
+
+async def test_an_app_with_a_key_of_its_own_has_no_sandbox(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    (tmp_path / ".env").write_text("SHOPIFY_API_KEY=0123456789abcdef\n")
+    with machine.running() as process:
+        await machine.ready(process)
+        assert machine.sandbox_page() == ""
+        assert "sandbox" not in interrupt(process)[0].partition("Next,")[0]
 
 
 def test_a_taken_port_is_said_before_anything_is_started(tmp_path: Path) -> None:

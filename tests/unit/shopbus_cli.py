@@ -20,7 +20,13 @@ from services.cli.main import app
 
 OPS_TOKEN = "ops-token-of-the-tests"
 SECRET = "webhook-secret-of-the-tests"
-ENV = {"OPS_TOKEN": OPS_TOKEN, "SHOPIFY_API_SECRET": SECRET}
+ENV = {
+    "OPS_TOKEN": OPS_TOKEN,
+    "SHOPIFY_API_KEY": "key-of-the-tests",
+    "SHOPIFY_API_SECRET": SECRET,
+    "SERVICE_KEY": "service-key-of-the-tests, long enough",
+    "TOKEN_KEYS": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+}
 
 
 class Shopbus:

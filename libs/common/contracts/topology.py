@@ -24,10 +24,10 @@ class Lane(StrEnum):
 
 LANE_WEIGHTS = {Lane.CRITICAL: 8, Lane.DEFAULT: 4, Lane.OVERFLOW: 2, Lane.BULK: 1}
 
-SOURCES = ("webhooks", "worker")
+SOURCES = ("webhooks", "auth", "worker")
 """Schemas that hold an outbox, in the order consumers look at them."""
 
-CONSUMERS = ("worker",)
+CONSUMERS = ("worker", "auth")
 """Services that work on messages; each has `scheduled`, `failed` and `history` in its schema of the same name."""
 
 
@@ -44,8 +44,8 @@ ROUTES = (
     Route("webhook.customers.data_request", Lane.CRITICAL),
     Route("webhook.customers.redact", Lane.CRITICAL),
     Route("webhook.shop.redact", Lane.CRITICAL),
-    Route("webhook.app.uninstalled", Lane.CRITICAL),
-    Route("webhook.app.scopes_update", Lane.CRITICAL),
+    Route("webhook.app.uninstalled", Lane.CRITICAL, ("worker", "auth")),
+    Route("webhook.app.scopes_update", Lane.CRITICAL, ("worker", "auth")),
     Route("shop.#", Lane.CRITICAL),
     Route("token.#", Lane.CRITICAL),
     Route("pixel.#", Lane.BULK),

@@ -193,6 +193,28 @@ async def fail(
     return row is not None
 
 
+CANCEL = """
+WITH gone AS (
+    DELETE FROM SOURCE.outbox WHERE destination = $1 AND lane = $2 AND id = $3 RETURNING id, attempt, log
+)
+INSERT INTO CONSUMER.history
+    (message_id, attempts, log, lane, source, type, shop, outcome, handler, route, created_at, started_at)
+SELECT id, attempt + 1, coalesce(log, '[]') || $12::jsonb, $2, $4, $5, $6, $7, $8, $9, $10, $11 FROM gone
+RETURNING message_id
+"""
+
+
+async def cancel(conn: Connection, consumer: str, ending: Ending, attempt: Attempt) -> bool:
+    """Deletes the row; its history says why the work had lost its point. False if there was no row."""
+    message = ending.message
+    row = await conn.fetchval(
+        bind(CANCEL, source=message.source, consumer=consumer), consumer, ending.lane.value, message.id,
+        message.source, message.type, message.shop, ending.outcome, ending.handler, ending.route, made_at(message.id),
+        ending.started_at, attempt.entry(),
+    )  # fmt: skip
+    return row is not None
+
+
 REPLAY_FAILED = """
 WITH back AS (DELETE FROM CONSUMER.failed WHERE source = $1 AND message_id = $2 RETURNING message_id, lane, log)
 INSERT INTO SOURCE.outbox (destination, lane, id, log) SELECT $3, lane, message_id, log FROM back RETURNING lane
@@ -205,8 +227,9 @@ WITH back AS (
 )
 INSERT INTO SOURCE.outbox (destination, lane, id, log)
 SELECT $3, lane, message_id,
-       coalesce(log, '[]') || jsonb_build_object('started_at', started_at, 'finished_at', finished_at,
-                                                 'error', NULL, 'route', route, 'outcome', outcome)
+       CASE WHEN outcome = 'cancelled' THEN log  -- which ends with that attempt
+            ELSE coalesce(log, '[]') || jsonb_build_object('started_at', started_at, 'finished_at', finished_at,
+                                                           'error', NULL, 'route', route, 'outcome', outcome) END
 FROM back RETURNING lane
 """
 

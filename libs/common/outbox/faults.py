@@ -40,6 +40,11 @@ Point = Literal[
     "given back, not announced",
     # a person puts them back to work (13)
     "replayed, not answered",
+    # auth gets tokens, and seals them with another key
+    "install state taken, code not sent",
+    "token answered, not kept",
+    "token kept, not committed",
+    "sealed anew, not committed",
 ]
 
 POINTS: tuple[Point, ...] = get_args(Point)

@@ -138,7 +138,7 @@ ORDER BY message_id DESC OFFSET $4 - 1 LIMIT 1
 HISTORY = Place(
     page="""
 SELECT message_id AS id, source, type, shop, lane, 'completed' AS status, outcome, NULL AS reason,
-       jsonb_array_length(coalesce(log, '[]')) + 1 AS tries, finished_at,
+       jsonb_array_length(coalesce(log, '[]')) + (outcome <> 'cancelled')::int AS tries, finished_at,
        NULL::timestamptz AS next_attempt_at
 FROM (
     SELECT * FROM CONSUMER.history WHERE message_id < $1 AND message_id >= $2 ORDER BY message_id DESC LIMIT $3

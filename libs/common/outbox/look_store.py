@@ -20,7 +20,8 @@ LOOK = """
 SELECT w.id, $3::text AS source, coalesce(m.type, f.type, h.type) AS type, coalesce(m.shop, f.shop, h.shop) AS shop,
        coalesce(o.lane, s.lane, f.lane, h.lane) AS lane, coalesce(o.status, s.status, f.status, h.status) AS status,
        h.outcome, coalesce(s.reason, f.reason) AS reason,
-       jsonb_array_length(coalesce(o.log, s.log, f.log, h.log, '[]')) + (h.status IS NOT NULL)::int AS tries,
+       jsonb_array_length(coalesce(o.log, s.log, f.log, h.log, '[]'))
+           + (coalesce(h.outcome, 'cancelled') <> 'cancelled')::int AS tries,  -- whose log has its last attempt
        coalesce(f.failed_at, h.finished_at) AS finished_at, s.due_at AS next_attempt_at,
        h.handler, f.error, h.route, h.started_at, m.subject, m.correlation_id,
        coalesce(o.log, s.log, f.log, h.log) AS log

@@ -18,7 +18,7 @@ from libs.common.outbox.group_commit import GroupCommit
 from libs.common.runtime import metrics
 from libs.common.runtime.backoff import spread, wait_after
 from libs.common.runtime.handlers import Handler
-from libs.common.runtime.outcomes import HandlerTimeout, Later, Never
+from libs.common.runtime.outcomes import Cancelled, HandlerTimeout, Later, Never
 from libs.common.runtime.work import Delivery
 
 _log = structlog.get_logger(__name__)
@@ -30,6 +30,7 @@ class Result(StrEnum):
 
     COMPLETED = "completed"
     UNHANDLED = "unhandled"
+    CANCELLED = "cancelled"  # the work had lost its point
     DUPLICATE = "duplicate"  # its row was gone
     RETRY = "retry"
     LATER = "later"
@@ -87,6 +88,8 @@ class Endings:
         attempt = self._attempt(delivery, error)
         if isinstance(error, Later):
             return await self._later(delivery, error.seconds, attempt, result=Result.LATER)
+        if isinstance(error, Cancelled):
+            return await self._cancel(handler, delivery, attempt)
         if isinstance(error, (Never, InvalidBody)):
             return await self._give_up(handler, delivery, "never", attempt)
         if delivery.message.attempt > handler.retries:
@@ -117,6 +120,15 @@ class Endings:
         await self._faults.reach("scheduled, not acknowledged")
         self._scheduled(seconds)
         return result if moved else Result.DUPLICATE
+
+    async def _cancel(self, handler: Handler, delivery: Delivery, attempt: Attempt) -> Result:
+        ending = self.ending(handler, delivery, Result.CANCELLED)
+        try:
+            async with connection(self._pool, self._acquire_seconds) as conn:
+                moved = await end_store.cancel(conn, self.consumer, ending, attempt)
+        except Exception as error:  # noqa: BLE001 - raised again unless Postgres is away
+            return _released(error)
+        return Result.CANCELLED if moved else Result.DUPLICATE
 
     async def _give_up(
         self, handler: Handler | None, delivery: Delivery, reason: str, attempt: Attempt
@@ -170,7 +182,9 @@ def given_back(error: Exception) -> Result:
 def told(error: BaseException) -> str:
     """An error in words that Postgres can store: no NUL, no lone surrogate, bounded."""
     name = (
-        "" if isinstance(error, (HandlerTimeout, Never, Later, InvalidBody)) else f"{type(error).__name__}: "
+        ""
+        if isinstance(error, (Cancelled, HandlerTimeout, Never, Later, InvalidBody))
+        else f"{type(error).__name__}: "
     )
     text = f"{name}{error}".replace("\x00", "\\0").encode("utf-8", "replace").decode()
     return text[:_ERROR_CHARACTERS]

@@ -17,6 +17,10 @@ class Never(ShopbusError):
     """The handler says that no retry will help: the message goes straight to `failed`."""
 
 
+class Cancelled(ShopbusError):
+    """The work has lost its point, as when the shop has removed the app: it ends and did not fail."""
+
+
 class AlreadyDone(ShopbusError):
     """The message's row is gone: someone was faster, or it is a duplicate. The transaction is rolled back."""
 

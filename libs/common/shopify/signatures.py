@@ -20,20 +20,25 @@ def webhook_signature(secret: str, body: bytes) -> str:
     return b64encode(hmac.digest(secret.encode(), body, "sha256")).decode("ascii")
 
 
+def active_secrets(secret: str, old_secret: str | None = None) -> tuple[tuple[Signer, bytes], ...]:
+    """The client secrets that may have signed something, as keys; an empty one is refused."""
+    named = [(Signer.CURRENT, "SHOPIFY_API_SECRET", secret)]
+    if old_secret is not None:
+        named.append((Signer.OLD, "SHOPIFY_API_SECRET_OLD", old_secret))
+    for _, variable, text in named:
+        if not text.strip():
+            raise ConfigurationError(f"{variable} is empty")
+    return tuple((signer, text.encode()) for signer, _, text in named)
+
+
 class WebhookVerifier:
     """Tells which secret signed a body. Without a secret there is none: an empty one is refused here."""
 
     __slots__ = ("_keyed",)
 
     def __init__(self, secret: str, old_secret: str | None = None) -> None:
-        named = [(Signer.CURRENT, "SHOPIFY_API_SECRET", secret)]
-        if old_secret is not None:
-            named.append((Signer.OLD, "SHOPIFY_API_SECRET_OLD", old_secret))
-        for _, variable, text in named:
-            if not text.strip():
-                raise ConfigurationError(f"{variable} is empty")
         self._keyed = tuple(
-            (signer, hmac.new(text.encode(), digestmod="sha256")) for signer, _, text in named
+            (signer, hmac.new(key, digestmod="sha256")) for signer, key in active_secrets(secret, old_secret)
         )
 
     def signer(self, body: bytes, signature: str | bytes) -> Signer:

@@ -1,0 +1,211 @@
+"""Puts services/auth together; the only file here that opens pools and connections."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import aiohttp
+import asyncpg
+
+from libs.common.bus.consumer import BrokerConsumer
+from libs.common.bus.deliveries import IncomingWork
+from libs.common.bus.link import BrokerOptions
+from libs.common.clock import Clock, SystemClock
+from libs.common.contracts.topology import Lane
+from libs.common.db import connection, database_away_named, direct_connections, open_pool
+from libs.common.errors import DatabaseAway
+from libs.common.outbox.faults import FaultPoints
+from libs.common.outbox.open import open_producer
+from libs.common.outbox.producer import Producer
+from libs.common.runtime.consumer import Consumer, OpenBroker
+from libs.common.service import Check, Note, Service, serve, until_signalled
+from libs.common.service_token import ServiceKey
+from libs.common.shopify.access_tokens import AppCredentials
+from libs.common.shopify.addresses import Addresses
+from libs.common.shopify.launch import QueryVerifier
+from libs.common.shopify.scopes import Scopes
+from libs.common.shopify.session_token import SessionTokenVerifier
+from libs.common.tasks import Part, background
+from libs.common.token_box import TokenBox
+from libs.common.web import require_ops
+from libs.common.web_session import SessionGuard
+from services.auth import store
+from services.auth.config import Settings
+from services.auth.consumers import registry
+from services.auth.endpoint import TokenEndpoint
+from services.auth.routes import Endpoints
+from services.auth.routes_ops import InternalEndpoints, OpsEndpoints
+from services.auth.service import App, Auth
+from services.auth.sessions import Sessions
+from services.auth.states import States
+from services.auth.sweeps import Sweeps
+from services.auth.tokens import Tokens
+from services.auth.turns import Turns
+from services.auth.vault import Vault
+
+NAME = "auth"
+_HANDLERS = 4  # messages that auth works on at once: it gets few, and each waits for its shop's turn
+
+
+@asynccontextmanager
+async def open_service(settings: Settings, *, faults: FaultPoints | None = None) -> AsyncIterator[Service]:
+    """Opens auth and starts working; closing it lets handlers finish within `shutdown_seconds`."""
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(open_pool(settings, name=f"shopbus {NAME}"))
+        producer = await stack.enter_async_context(
+            open_producer(settings, schema=NAME, pool=pool, clock=clock, faults=faults)
+        )
+        tokens = await stack.enter_async_context(open_tokens(settings, pool, producer, clock, faults=faults))
+        auth = _auth(settings, pool, tokens, clock, faults)
+        consumer = await stack.enter_async_context(_consumer(settings, auth, pool, producer, clock, faults))
+        sweeps = Sweeps(pool, tokens, clock, settings.database_timeout_seconds)
+        await stack.enter_async_context(_working(consumer, sweeps, settings, clock))
+        yield Service(
+            NAME,
+            routes=[
+                *_endpoints(settings, auth, pool, tokens, clock).routes(),
+                *OpsEndpoints(_sessions(settings, pool, tokens, clock)).routes(
+                    require_ops(settings.ops_token)
+                ),
+                *InternalEndpoints(tokens, ServiceKey(settings.service_key), clock).routes(),
+            ],
+            checks={"database": _database_check(pool, settings.database_timeout_seconds)},
+            notes={"work": consumer.state, "address": _address_note(settings)},
+        )
+
+
+async def run(settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT."""
+    await until_signalled(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    async with open_service(settings) as service:
+        await serve([service], settings)
+
+
+@asynccontextmanager
+async def open_tokens(
+    settings: Settings,
+    pool: asyncpg.Pool,
+    producer: Producer,
+    clock: Clock,
+    *,
+    faults: FaultPoints | None = None,
+) -> AsyncIterator[Tokens]:
+    """What gets, renews and gives out tokens, with its own connections to Shopify."""
+    at_once = max(1, settings.database_pool_size // 2)  # the other half is for those who only read
+    turns = Turns(pool, producer, clock, seconds=settings.token_lock_seconds, at_once=at_once)
+    secret = settings.shopify_api_secret.get_secret_value()
+    async with aiohttp.ClientSession(
+        headers={"User-Agent": "shopbus"}, cookie_jar=aiohttp.DummyCookieJar()
+    ) as http:
+        endpoint = TokenEndpoint(http, addresses(settings), clock, settings.shopify_timeout_seconds)
+        yield Tokens(
+            pool, turns, endpoint, AppCredentials(settings.shopify_api_key, secret),
+            Vault(TokenBox.parse(settings.token_keys.get_secret_value())), clock,
+            timeout=settings.database_timeout_seconds, faults=faults,
+        )  # fmt: skip
+
+
+def addresses(settings: Settings) -> Addresses:
+    """Where Shopify is, or what stands in for it."""
+    return Addresses(settings.sandbox_store_url)
+
+
+def _auth(
+    settings: Settings, pool: asyncpg.Pool, tokens: Tokens, clock: Clock, faults: FaultPoints | None
+) -> Auth:
+    scopes = Scopes.parse(settings.shopify_scopes)
+    app = App(tokens.app, scopes, addresses(settings), settings.public_url)
+    timeout = settings.database_timeout_seconds
+    return Auth(pool, tokens, States(settings.service_key), app, clock, timeout=timeout, faults=faults)
+
+
+def _endpoints(settings: Settings, auth: Auth, pool: asyncpg.Pool, tokens: Tokens, clock: Clock) -> Endpoints:
+    old = settings.shopify_api_secret_old
+    secrets = settings.shopify_api_secret.get_secret_value(), old.get_secret_value() if old else None
+    key = settings.shopify_api_key
+    guard = SessionGuard(
+        SessionTokenVerifier(key, *secrets), auth.app.addresses, key, settings.public_url, clock
+    )
+    sessions = _sessions(settings, pool, tokens, clock)
+    return Endpoints(auth, sessions, QueryVerifier(*secrets), guard, clock)
+
+
+def _sessions(settings: Settings, pool: asyncpg.Pool, tokens: Tokens, clock: Clock) -> Sessions:
+    return Sessions(pool, tokens.turns, clock, settings.database_timeout_seconds)
+
+
+@asynccontextmanager
+async def _consumer(
+    settings: Settings,
+    auth: Auth,
+    pool: asyncpg.Pool,
+    producer: Producer,
+    clock: Clock,
+    faults: FaultPoints | None,
+) -> AsyncIterator[Consumer]:
+    handlers = registry(auth)
+    longest = max(handler.timeout for handler in handlers.handlers) + settings.consumer_lease_seconds
+    few = settings.model_copy(update={"consumer_concurrency": min(_HANDLERS, settings.consumer_concurrency)})
+    async with open_pool(
+        settings, name=f"shopbus {NAME} handlers", size=few.consumer_concurrency, longest_transaction=longest
+    ) as handler_pool:
+        yield Consumer(
+            NAME, handlers, pool, producer, few, connect=direct_connections(settings), clock=clock,
+            handler_pool=handler_pool, open_broker=_open_broker(settings), faults=faults,
+        )  # fmt: skip
+
+
+def _open_broker(settings: Settings) -> OpenBroker | None:
+    if settings.rabbitmq_url is None:
+        return None
+    options = BrokerOptions.of(settings, NAME)
+    prefetch = dict.fromkeys(Lane, settings.consumer_prefetch)
+
+    def open_broker(
+        deliver: Callable[[IncomingWork], None], up: Callable[[], None], down: Callable[[], None]
+    ) -> BrokerConsumer:
+        return BrokerConsumer(options, NAME, deliver, prefetch, on_up=up, on_down=down)
+
+    return open_broker
+
+
+@asynccontextmanager
+async def _working(
+    consumer: Consumer, sweeps: Sweeps, settings: Settings, clock: Clock
+) -> AsyncIterator[None]:
+    parts: dict[str, Part] = {
+        "auth consumer": consumer.run,
+        "auth counts": sweeps.count_for_ever,
+        "auth tidying": sweeps.tidy_for_ever,
+        "auth renewals": sweeps.renew_for_ever,
+    }
+    async with background(parts, clock):
+        try:
+            yield
+        finally:
+            await consumer.quiesce(settings.shutdown_seconds)
+
+
+def _database_check(pool: asyncpg.Pool, timeout: float) -> Check:
+    async def check() -> str | None:
+        try:
+            async with connection(pool, timeout) as conn:
+                with database_away_named():
+                    missing = await store.missing_tables(conn)
+        except DatabaseAway:
+            return "the database is away"
+        return f"{', '.join(missing)} missing; run: shopbus migrate" if missing else None
+
+    return check
+
+
+def _address_note(settings: Settings) -> Note:
+    def note() -> str | None:
+        if settings.app_url is not None or settings.sandbox_store_url is not None:
+            return None
+        return f"APP_URL is not set: merchants are sent back to {settings.public_url}"
+
+    return note

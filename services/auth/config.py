@@ -1,0 +1,65 @@
+"""Settings of auth."""
+
+from typing import Annotated
+
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from yarl import URL
+
+from libs.common.runtime.config import ConsumerSettings
+from libs.common.settings import Seconds
+
+Secret = Annotated[SecretStr, Field(min_length=1)]
+_THIS_MACHINE = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class Settings(ConsumerSettings):
+    """Settings of services/auth, beside those of every service that works on messages."""
+
+    port: Annotated[int, Field(ge=0, le=65535)] = 8081
+
+    shopify_api_key: Annotated[str, Field(min_length=1)]
+    shopify_api_secret: Secret
+    shopify_api_secret_old: Secret | None = None  # still signs while a client secret is being rotated
+    shopify_scopes: str = ""  # none: those of the app's own configuration at Shopify
+    app_url: str | None = None
+    token_keys: Secret
+    service_key: Secret
+    ops_token: Secret
+    sandbox_store_url: str | None = None
+
+    shopify_timeout_seconds: Seconds = 5.0  # for one answer of the token endpoint
+    token_lock_seconds: Seconds = 15.0  # how long a request waits for another one's grant of the same shop
+
+    @field_validator("shopify_api_secret_old", "app_url", "sandbox_store_url", mode="before")
+    @classmethod
+    def _empty_means_unset(cls, value: object) -> object:
+        return value or None
+
+    @field_validator("app_url")
+    @classmethod
+    def _whole_address(cls, value: str | None) -> str | None:
+        return None if value is None else _address("APP_URL", value)
+
+    @field_validator("sandbox_store_url")
+    @classmethod
+    def _of_this_machine(cls, value: str | None, info: ValidationInfo) -> str | None:
+        """Client secrets are sent there, so it is never anywhere else, and never beside merchants of Shopify's."""
+        if value is None:
+            return None
+        if URL(value).host not in _THIS_MACHINE:
+            raise ValueError("the sandbox store runs on this machine only")
+        if (app_url := info.data.get("app_url")) and URL(app_url).host not in _THIS_MACHINE:
+            raise ValueError("the sandbox store is only for an APP_URL on this machine")
+        return _address("SANDBOX_STORE_URL", value)
+
+    @property
+    def public_url(self) -> str:
+        """Where browsers reach the app, without a slash at its end."""
+        return self.app_url or f"http://{self.host}:{self.port}"
+
+
+def _address(name: str, value: str) -> str:
+    url = URL(value)
+    if url.scheme not in {"http", "https"} or not url.host or url.user or url.query or url.fragment:
+        raise ValueError(f"{name} has to be an address like https://app.example.com")
+    return str(url).rstrip("/")

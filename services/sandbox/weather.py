@@ -1,0 +1,36 @@
+"""What can go wrong between the app and the token endpoint. The sandbox's own weather is fine; tests bring theirs."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from random import Random
+
+
+class Mishap(StrEnum):
+    """What becomes of one request."""
+
+    NONE = "none"
+    UNHEARD = "unheard"  # 520, and nothing happened
+    UNTOLD = "untold"  # 520, and it happened: the answer is lost
+    CUT_OFF = "cut_off"  # no answer at all, and it happened
+    TOO_MANY = "too_many"  # 429 with Retry-After
+
+
+@dataclass(slots=True)
+class Weather:
+    """How often each mishap comes, as shares of all requests."""
+
+    shares: dict[Mishap, float] = field(default_factory=dict)
+    draw: Random = field(default_factory=Random)
+    seen: dict[Mishap, int] = field(default_factory=dict)
+
+    def next(self) -> Mishap:
+        """What becomes of the next request."""
+        left = self.draw.random()
+        mishap = Mishap.NONE
+        for candidate, share in self.shares.items():
+            left -= share
+            if left < 0:
+                mishap = candidate
+                break
+        self.seen[mishap] = self.seen.get(mishap, 0) + 1
+        return mishap

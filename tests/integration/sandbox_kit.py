@@ -1,0 +1,116 @@
+"""A running sandbox store, with a receiver where the app would be, and what both sides say to it."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+import aiohttp
+from aiohttp import ClientSession, web
+from yarl import URL
+
+from libs.common.shopify.access_tokens import AppCredentials
+from libs.common.shopify.addresses import Addresses
+from libs.common.shopify.launch import QueryVerifier, SignedQuery
+from libs.common.shopify.scopes import Scopes
+from libs.common.shopify.token_answers import Grant, Granted, Outcome, Unsettled, read_answer
+from services.sandbox.app import open_service
+from services.sandbox.config import Settings
+from services.sandbox.weather import Weather
+from tests.integration.receiver import Receiver, receiver
+from tests.servers.ports import free_port
+from tests.serving import serving
+from tests.session_tokens import CLIENT_ID, SECRET, SHOP
+
+APP = AppCredentials(CLIENT_ID, SECRET)
+STATE = "ab" * 32
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """The stores, as the app and a merchant's browser reach them."""
+
+    client: ClientSession
+    app: Receiver
+    settings: Settings
+
+    @property
+    def addresses(self) -> Addresses:
+        return Addresses(self.settings.store_url)
+
+    def consent(self, scopes: str = "read_orders", *, online: bool = False) -> URL:
+        """The consent page's address, as the app sends a merchant there."""
+        redirect = f"{self.settings.public_url}/auth/callback"
+        address = self.addresses.consent(
+            SHOP,
+            client_id=CLIENT_ID,
+            scopes=Scopes.parse(scopes),
+            redirect_uri=redirect,
+            state=STATE,
+            online=online,
+        )
+        return URL(address)
+
+    async def agree(self, scopes: str = "read_orders", *, online: bool = False) -> SignedQuery:
+        """The merchant agrees; what the app's callback is told."""
+        async with self.client.post(self.consent(scopes, online=online), allow_redirects=False) as answer:
+            assert answer.status == 302
+            query = parse_qsl(urlsplit(answer.headers["Location"]).query)
+        return QueryVerifier(SECRET).read(query, datetime.now(UTC))
+
+    async def ask(self, grant: Grant, form: dict[str, str]) -> Outcome:
+        """One request to the token endpoint, read as auth reads it."""
+        now = datetime.now(UTC)
+        try:
+            async with self.client.post(self.addresses.token_endpoint(SHOP), data=form) as answer:
+                body = await answer.read()
+        except aiohttp.ClientError:
+            return Unsettled("no answer")
+        return read_answer(grant, answer.status, answer.headers, body, asked_at=now)
+
+    async def installed(self, scopes: str = "read_orders") -> Granted:
+        query = await self.agree(scopes)
+        found = await self.ask(Grant.CODE, APP.code(query.parameters["code"]))
+        assert isinstance(found, Granted)
+        return found
+
+    async def scopes_of(self, token: str) -> list[str] | None:
+        """What a token may do; None where it is refused."""
+        address = f"{self.addresses.store(SHOP)}/admin/oauth/access_scopes.json"
+        async with self.client.get(address, headers={"X-Shopify-Access-Token": token}) as answer:
+            if answer.status == 401:
+                return None
+            return [scope["handle"] for scope in (await answer.json())["access_scopes"]]
+
+    async def session_token(self) -> str:
+        """What the admin gives App Bridge."""
+        address = f"{self.addresses.store(SHOP)}/admin/apps/{CLIENT_ID}/session_token"
+        async with self.client.post(address) as answer:
+            token: str = (await answer.json())["token"]
+            return token
+
+
+async def _take(_: Receiver, __: web.Request) -> web.StreamResponse:
+    return web.json_response({})
+
+
+@asynccontextmanager
+async def sandbox(folder: Path, weather: Weather | None = None) -> AsyncIterator[Sandbox]:
+    """A sandbox store, until the block is left."""
+    port = free_port()
+    async with AsyncExitStack() as stack:
+        app = await stack.enter_async_context(receiver(_take))
+        settings = Settings.load(
+            state_dir=folder,
+            port=port,
+            app_url=app.url.removesuffix("/webhooks/shopify"),
+            shopify_api_key=CLIENT_ID,
+            shopify_api_secret=SECRET,
+            shutdown_seconds=2.0,
+        )
+        service = await stack.enter_async_context(open_service(settings, weather=weather))
+        await stack.enter_async_context(serving([service], settings, port=port))
+        client = await stack.enter_async_context(ClientSession())
+        yield Sandbox(client, app, settings)
