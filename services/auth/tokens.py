@@ -176,16 +176,16 @@ class Tokens:
     async def _renewed(self, turn: Turn, held: Sealed, due: Due) -> Usable | Exception:
         if not due.of(held, self.clock.now()):
             return self._usable(held)
-        shown = self.vault.refresh_token(held)
-        if shown is None or held.refused_at is not None or self._refresh_over(held):
+        if held.refused_at is not None or self._refresh_over(held):
             return await self._given_up(turn, held, due)
         left = self._quiet.get(held.shop, 0.0) - self.clock.monotonic()
         if left > 0:
             return self._stopgap(held, due, TryLater("Shopify did not answer a moment ago", left))
-        return await self._refreshed(turn, held, due, shown)
+        return await self._refreshed(turn, held, due)
 
-    async def _refreshed(self, turn: Turn, held: Sealed, due: Due, shown: str) -> Usable | Exception:
-        outcome = await self.ask(turn, Grant.REFRESH, held.shop, self.app.refresh(shown), tries=_TRIES)
+    async def _refreshed(self, turn: Turn, held: Sealed, due: Due) -> Usable | Exception:
+        grant, form = self._shown(held)
+        outcome = await self.ask(turn, grant, held.shop, form, tries=_TRIES)
         match outcome:
             case Granted():
                 return await self.swap(turn, held, outcome)
@@ -194,6 +194,16 @@ class Tokens:
             case Unsettled(reason=reason, retry_after=seconds):
                 return self._later(held, due, TryLater(f"Shopify: {reason}", seconds or _AGAIN_SECONDS))
         return self._later(held, due, AppUnknown())
+
+    def _shown(self, held: Sealed) -> tuple[Grant, dict[str, str]]:
+        """What gets a new pair; a token without a refresh token is turned into one that has one.
+
+        It may have been already, by a migration whose answer was lost: Shopify answers that pair again.
+        """
+        refresh = self.vault.refresh_token(held)
+        if refresh is None:
+            return Grant.MIGRATION, self.app.migration(self.vault.access_token(held))
+        return Grant.REFRESH, self.app.refresh(refresh)
 
     def _later(self, held: Sealed, due: Due, error: TryLater) -> Usable | Exception:
         """Others who wait for the same shop are spared the same wait for Shopify."""
