@@ -33,6 +33,7 @@ FOR_EVER = timedelta(hours=1)
 _TRIES = 2
 _AGAIN_SECONDS = 5.0
 _QUIET_SECONDS = 2.0  # for which Shopify is not asked again for a shop whose answer did not come
+_MOST_QUIET_SECONDS = 60.0  # where Shopify itself says for how long
 _PATIENCE_SECONDS = 1.0  # for a turn, where the token that is held will do
 _MOST_QUIET = 10_000  # shops
 
@@ -192,8 +193,11 @@ class Tokens:
             case Refused():
                 return await self._given_up(turn, held, due)
             case Unsettled(reason=reason, retry_after=seconds):
-                return self._later(held, due, TryLater(f"Shopify: {reason}", seconds or _AGAIN_SECONDS))
-        return self._later(held, due, AppUnknown())
+                error = TryLater(f"Shopify: {reason}", seconds or _AGAIN_SECONDS)
+                return self._later(
+                    held, due, error, quiet=min(seconds or _QUIET_SECONDS, _MOST_QUIET_SECONDS)
+                )
+        return self._later(held, due, AppUnknown(), quiet=_QUIET_SECONDS)
 
     def _shown(self, held: Sealed) -> tuple[Grant, dict[str, str]]:
         """What gets a new pair; a token without a refresh token is turned into one that has one.
@@ -205,9 +209,9 @@ class Tokens:
             return Grant.MIGRATION, self.app.migration(self.vault.access_token(held))
         return Grant.REFRESH, self.app.refresh(refresh)
 
-    def _later(self, held: Sealed, due: Due, error: TryLater) -> Usable | Exception:
+    def _later(self, held: Sealed, due: Due, error: TryLater, *, quiet: float) -> Usable | Exception:
         """Others who wait for the same shop are spared the same wait for Shopify."""
-        self._quiet[held.shop] = self.clock.monotonic() + min(error.seconds, _QUIET_SECONDS)
+        self._quiet[held.shop] = self.clock.monotonic() + quiet
         return self._stopgap(held, due, error)
 
     async def swap(self, turn: Turn, held: Sealed, granted: Granted) -> Usable | Exception:
