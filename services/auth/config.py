@@ -5,10 +5,12 @@ from typing import Annotated
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from yarl import URL
 
+from libs.common.db import IDLE_IN_TRANSACTION
 from libs.common.runtime.config import ConsumerSettings
 from libs.common.settings import Seconds
 
 Secret = Annotated[SecretStr, Field(min_length=1)]
+_TRIES = 2  # how often Shopify is asked in one turn at most
 _THIS_MACHINE = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -28,7 +30,9 @@ class Settings(ConsumerSettings):
     sandbox_store_url: str | None = None
 
     shopify_timeout_seconds: Seconds = 5.0  # for one answer of the token endpoint
-    token_lock_seconds: Seconds = 15.0  # how long a request waits for another one's grant of the same shop
+    token_lock_seconds: Annotated[float, Field(gt=0, validate_default=True)] = (
+        15.0  # how long a request waits for another one's grant of the same shop
+    )
 
     @field_validator("shopify_api_secret_old", "app_url", "sandbox_store_url", mode="before")
     @classmethod
@@ -51,6 +55,24 @@ class Settings(ConsumerSettings):
         if (app_url := info.data.get("app_url")) and URL(app_url).host not in _THIS_MACHINE:
             raise ValueError("the sandbox store is only for an APP_URL on this machine")
         return _address("SANDBOX_STORE_URL", value)
+
+    @field_validator("shopify_timeout_seconds")
+    @classmethod
+    def _asked_twice_in_one_transaction(cls, value: float) -> float:
+        if _TRIES * value >= IDLE_IN_TRANSACTION:
+            raise ValueError(
+                f"has to be below {IDLE_IN_TRANSACTION / _TRIES:g}: Postgres ends a transaction that is idle for "
+                f"{IDLE_IN_TRANSACTION:g} s, and Shopify is asked twice in one"
+            )
+        return value
+
+    @field_validator("token_lock_seconds")
+    @classmethod
+    def _outlasts_whom_it_waits_for(cls, value: float, info: ValidationInfo) -> float:
+        timeout = info.data.get("shopify_timeout_seconds")
+        if timeout is not None and value <= _TRIES * timeout:
+            raise ValueError("has to be more than twice SHOPIFY_TIMEOUT_SECONDS: Shopify is asked twice")
+        return value
 
     @property
     def public_url(self) -> str:

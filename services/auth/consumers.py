@@ -39,11 +39,15 @@ def registry(auth: Auth) -> Registry:
 async def _end_install(auth: Auth, message: Message, ctx: Context) -> None:
     """Ends the install that the uninstall belongs to, whenever it arrives and however often."""
     try:
-        alive = await auth.is_alive(message.shop, message.time)
+        await _end_known_install(auth, message, ctx)
     except TryLater as error:
         raise Later(error.seconds, str(error)) from error
+
+
+async def _end_known_install(auth: Auth, message: Message, ctx: Context) -> None:
+    verdict = await auth.verdict(message.shop, message.time)
     async with ctx.transaction() as tx:
-        what, known = await auth.end(tx, message.shop, message.time, alive=alive)
+        what, known = await auth.end(tx, message.shop, message.time, verdict)
         if known is None:
             return
         if what is Meaning.ENDED:

@@ -26,6 +26,14 @@ class Install:
         return self.uninstalled_at is None
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What Shopify told of the install whose latest grant this is; nothing of any other."""
+
+    granted_at: datetime | None = None
+    alive: bool | None = None  # None where it was not asked, or could not tell
+
+
 class Meaning(StrEnum):
     """What an uninstall means for the install that is known."""
 
@@ -67,10 +75,17 @@ def uninstalled(known: Install, at: datetime, what: Meaning) -> Install:
     return known
 
 
-def meaning_told(known: Install, *, alive: bool) -> Meaning:
-    """What an uninstall means where Shopify itself has told whether the install is alive."""
+def is_stale(known: Install | None, at: datetime, verdict: Verdict) -> bool:
+    """Whether Shopify has to be asked anew: there was a grant since, as close to the uninstall."""
+    return known is not None and is_unsure(known, at) and verdict.granted_at != known.granted_at
+
+
+def meaning_told(known: Install | None, at: datetime, verdict: Verdict) -> Meaning:
+    """What an uninstall means, by what Shopify itself has told of this install, else by the times."""
+    if known is None or verdict.alive is None or verdict.granted_at != known.granted_at:
+        return meaning(known, at)
     if not known.alive:
         return Meaning.EARLIER
-    if not alive:
+    if not verdict.alive:
         return Meaning.ENDED
     return Meaning.REPLACED if known.installed_at < known.granted_at else Meaning.EARLIER

@@ -26,6 +26,10 @@ class AppUnknown(TryLater):
         super().__init__("Shopify does not take the app's credentials", 60.0)
 
 
+class BeginAgain(ShopbusError):
+    """An install was broken off after its state was used up; only a new one can succeed."""
+
+
 class SessionTokenRefused(ShopbusError):
     """Shopify does not take the session token; the page has to get a new one."""
 

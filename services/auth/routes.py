@@ -16,7 +16,7 @@ from libs.common.shopify.shop_domain import InvalidShopDomain, shop_domain
 from libs.common.web import Handler, Problem, json_response, note, read_body
 from libs.common.web_session import BOUNCE, RETRY, SessionGuard, caller
 from services.auth import metrics, pages
-from services.auth.refusals import GrantRefused, NotInstalled, SessionTokenRefused, TryLater
+from services.auth.refusals import BeginAgain, GrantRefused, NotInstalled, SessionTokenRefused, TryLater
 from services.auth.service import CALLBACK, Access, Auth
 from services.auth.sessions import Sessions
 from services.auth.states import LIFE, Started, cookie_name
@@ -165,7 +165,7 @@ def _spoken(handler: Handler) -> Handler:
     async def spoken(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request)
-        except (GrantRefused, SessionTokenRefused, NotInstalled, TryLater) as error:
+        except (BeginAgain, GrantRefused, SessionTokenRefused, NotInstalled, TryLater) as error:
             _refuse(error)
 
     return spoken
@@ -181,6 +181,8 @@ def _refuse(error: ShopbusError) -> NoReturn:
             raise _refused(
                 "session_token", Problem(401, str(error), kind="session-token", headers=RETRY)
             ) from error
+        case BeginAgain():
+            raise _refused("begin_again", Problem(503, str(error), kind="begin-again")) from error
         case TryLater():
             raise try_later(error) from error
     raise Problem(404, str(error), kind="not-installed") from error

@@ -47,7 +47,7 @@ class OpsEndpoints:
         """`?shop=&kind=&cursor=&limit=`; the list ends where `next` is null."""
         limit = _limit(request)
         wanted = Filter(_shop(request), _kind(request))
-        rows = await self.sessions.page(wanted, request.query.get("cursor", "")[:_LONGEST], limit)
+        rows = await self.sessions.page(wanted, _cursor(request), limit)
         following = rows[-1]["id"] if len(rows) == limit else None
         return json_response({"sessions": rows, "next": following}, headers=_NO_STORE)
 
@@ -57,14 +57,14 @@ class OpsEndpoints:
 
     async def show_session(self, request: web.Request) -> web.Response:
         """One session, without its tokens."""
-        found = await self.sessions.show(request.match_info["id"])
+        found = await self.sessions.show(_session_id(request))
         if found is None:
             raise _no_such_session()
         return json_response(found, headers=_NO_STORE)
 
     async def end_session(self, request: web.Request) -> web.Response:
         """Deletes one session. Without its offline one, a shop's merchant has to open the app again."""
-        found = await self.sessions.show(request.match_info["id"])
+        found = await self.sessions.show(_session_id(request))
         if found is None or not await self.sessions.end(found["id"], found["shop"]):
             raise _no_such_session()
         note(request, shop=found["shop"])
@@ -157,6 +157,25 @@ def _kind(request: web.Request) -> bool | None:
     if text and text not in _KINDS:
         raise _bad("kind", "online or offline")
     return _KINDS[text] if text else None
+
+
+def _session_id(request: web.Request) -> str:
+    name = request.match_info["id"]
+    if not _is_text(name):
+        raise _no_such_session()
+    return name
+
+
+def _cursor(request: web.Request) -> str:
+    text = request.query.get("cursor", "")[:_LONGEST]
+    if not _is_text(text):
+        raise _bad("cursor", "what `next` was")
+    return text
+
+
+def _is_text(given: str) -> bool:
+    """Whether Postgres takes it: not a NUL, nor half a character. No id holds what cannot be printed."""
+    return given.isprintable()
 
 
 def _limit(request: web.Request) -> int:

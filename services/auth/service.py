@@ -8,6 +8,7 @@ import asyncpg
 
 from libs.common.clock import Clock
 from libs.common.db import Connection, connection, database_away_named
+from libs.common.errors import DatabaseAway
 from libs.common.outbox.faults import FaultPoints
 from libs.common.shopify.access_tokens import AppCredentials
 from libs.common.shopify.addresses import Addresses
@@ -16,9 +17,10 @@ from libs.common.shopify.scopes import Scopes
 from libs.common.shopify.session_token import SessionToken
 from libs.common.shopify.token_answers import Grant, Granted, Outcome, Refused, Unsettled
 from services.auth import installs, metrics, store
-from services.auth.installs import Install, Meaning
+from services.auth.installs import Install, Meaning, Verdict
 from services.auth.refusals import (
     AppUnknown,
+    BeginAgain,
     GrantRefused,
     NeedsAuthorization,
     NotInstalled,
@@ -96,7 +98,7 @@ class Auth:
         return address, started
 
     async def finish(self, query: SignedQuery, cookies: Mapping[str, str]) -> Kept:
-        """Turns the code of a callback into an install; raises `GrantRefused`, `TryLater` or `DatabaseAway`."""
+        """Turns the code of a callback into an install; raises `GrantRefused`, `BeginAgain` or `DatabaseAway`."""
         state, code = query.parameters.get("state", ""), query.parameters.get("code", "")
         if not code or not is_state(state):
             raise GrantRefused("missing", "the callback has no code or no state of ours")
@@ -106,16 +108,26 @@ class Auth:
             )
         await self._take_state(state, query.shop)
         await self._faults.reach("install state taken, code not sent")
-        async with self._tokens.turns.turn(query.shop) as turn:
+        try:
+            kept = await self._redeem(query.shop, code)
+        except (
+            TryLater,
+            DatabaseAway,
+        ) as error:  # the state is used up: the same request cannot succeed any more
+            why = "the database is away" if isinstance(error, DatabaseAway) else str(error)
+            raise BeginAgain(f"{why}; begin the install again in a while") from error
+        metrics.INSTALLS.labels("code", str(kept.is_new).lower()).inc()
+        return kept
+
+    async def _redeem(self, shop: str, code: str) -> Kept:
+        async with self._tokens.turns.turn(shop) as turn:
             at = self._clock.now()
-            outcome = await self._tokens.ask(turn, Grant.CODE, query.shop, self.app.credentials.code(code))
+            outcome = await self._tokens.ask(turn, Grant.CODE, shop, self.app.credentials.code(code))
             granted = self._offline(outcome)
             if not granted.scopes.cover(self.app.scopes):
                 lacking = granted.scopes.lacking(self.app.scopes)
                 raise GrantRefused("scopes", f"the app also needs {lacking}; install it with all it asks for")
-            kept = await self._tokens.keep(turn, query.shop, granted, at=at, announce=True)
-        metrics.INSTALLS.labels("code", str(kept.is_new).lower()).inc()
-        return kept
+            return await self._tokens.keep(turn, shop, granted, at=at, announce=True)
 
     async def _take_state(self, state: str, shop: str) -> None:
         async with connection(self._pool, self._timeout) as conn:
@@ -213,15 +225,18 @@ class Auth:
 
     # ends and changes; the caller's transaction is the one that ends the message
 
-    async def is_alive(self, shop: str, at: datetime) -> bool | None:
-        """Whether the install outlived an uninstall at this moment, where only Shopify can tell; None where we can.
+    async def verdict(self, shop: str, at: datetime) -> Verdict:
+        """Whether the install outlived an uninstall at this moment, where only Shopify can tell.
 
         Raises `TryLater` where Shopify does not tell.
         """
         async with connection(self._pool, self._timeout) as conn:
             known = await store.install(conn, shop)
-        if not installs.is_unsure(known, at):
-            return None
+        if known is None or not installs.is_unsure(known, at):
+            return Verdict()
+        return Verdict(known.granted_at, await self._is_alive(shop))
+
+    async def _is_alive(self, shop: str) -> bool | None:
         try:
             await self._tokens.renew(shop, Due(always=True))
         except (NotInstalled, NeedsAuthorization):
@@ -233,14 +248,17 @@ class Auth:
         return True
 
     async def end(
-        self, conn: Connection, shop: str, at: datetime, *, alive: bool | None
+        self, conn: Connection, shop: str, at: datetime, verdict: Verdict
     ) -> tuple[Meaning, Install | None]:
-        """Ends the install that an uninstall belongs to; returns what it meant, and the install that is known now."""
+        """Ends the install that an uninstall belongs to; returns what it meant, and the install that is known now.
+
+        Raises `TryLater` where there was a grant since the verdict, so that Shopify has to be asked anew.
+        """
         await store.lock(conn, shop, seconds=self._timeout * 5)
         known = await store.install(conn, shop)
-        what = installs.meaning(known, at)
-        if known is not None and alive is not None:
-            what = installs.meaning_told(known, alive=alive)
+        if installs.is_stale(known, at, verdict):
+            raise TryLater("the app was granted access again meanwhile", 1.0)
+        what = installs.meaning_told(known, at, verdict)
         metrics.UNINSTALLS.labels(what.value).inc()
         if known is None or what in {Meaning.UNKNOWN, Meaning.EARLIER}:
             return what, known

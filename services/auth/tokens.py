@@ -33,6 +33,7 @@ FOR_EVER = timedelta(hours=1)
 _TRIES = 2
 _AGAIN_SECONDS = 5.0
 _QUIET_SECONDS = 2.0  # for which Shopify is not asked again for a shop whose answer did not come
+_MOST_QUIET_SECONDS = 60.0  # where Shopify itself says for how long
 _PATIENCE_SECONDS = 1.0  # for a turn, where the token that is held will do
 _MOST_QUIET = 10_000  # shops
 
@@ -176,28 +177,41 @@ class Tokens:
     async def _renewed(self, turn: Turn, held: Sealed, due: Due) -> Usable | Exception:
         if not due.of(held, self.clock.now()):
             return self._usable(held)
-        shown = self.vault.refresh_token(held)
-        if shown is None or held.refused_at is not None or self._refresh_over(held):
+        if held.refused_at is not None or self._refresh_over(held):
             return await self._given_up(turn, held, due)
         left = self._quiet.get(held.shop, 0.0) - self.clock.monotonic()
         if left > 0:
             return self._stopgap(held, due, TryLater("Shopify did not answer a moment ago", left))
-        return await self._refreshed(turn, held, due, shown)
+        return await self._refreshed(turn, held, due)
 
-    async def _refreshed(self, turn: Turn, held: Sealed, due: Due, shown: str) -> Usable | Exception:
-        outcome = await self.ask(turn, Grant.REFRESH, held.shop, self.app.refresh(shown), tries=_TRIES)
+    async def _refreshed(self, turn: Turn, held: Sealed, due: Due) -> Usable | Exception:
+        grant, form = self._shown(held)
+        outcome = await self.ask(turn, grant, held.shop, form, tries=_TRIES)
         match outcome:
             case Granted():
                 return await self.swap(turn, held, outcome)
             case Refused():
                 return await self._given_up(turn, held, due)
             case Unsettled(reason=reason, retry_after=seconds):
-                return self._later(held, due, TryLater(f"Shopify: {reason}", seconds or _AGAIN_SECONDS))
-        return self._later(held, due, AppUnknown())
+                error = TryLater(f"Shopify: {reason}", seconds or _AGAIN_SECONDS)
+                return self._later(
+                    held, due, error, quiet=min(seconds or _QUIET_SECONDS, _MOST_QUIET_SECONDS)
+                )
+        return self._later(held, due, AppUnknown(), quiet=_QUIET_SECONDS)
 
-    def _later(self, held: Sealed, due: Due, error: TryLater) -> Usable | Exception:
+    def _shown(self, held: Sealed) -> tuple[Grant, dict[str, str]]:
+        """What gets a new pair; a token without a refresh token is turned into one that has one.
+
+        It may have been already, by a migration whose answer was lost: Shopify answers that pair again.
+        """
+        refresh = self.vault.refresh_token(held)
+        if refresh is None:
+            return Grant.MIGRATION, self.app.migration(self.vault.access_token(held))
+        return Grant.REFRESH, self.app.refresh(refresh)
+
+    def _later(self, held: Sealed, due: Due, error: TryLater, *, quiet: float) -> Usable | Exception:
         """Others who wait for the same shop are spared the same wait for Shopify."""
-        self._quiet[held.shop] = self.clock.monotonic() + min(error.seconds, _QUIET_SECONDS)
+        self._quiet[held.shop] = self.clock.monotonic() + quiet
         return self._stopgap(held, due, error)
 
     async def swap(self, turn: Turn, held: Sealed, granted: Granted) -> Usable | Exception:

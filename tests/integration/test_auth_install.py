@@ -146,14 +146,20 @@ async def test_access_for_one_person_is_no_install(auth: Running) -> None:
     assert await refused(auth, auth.back(state)) == (400, "online")
 
 
-async def test_while_shopify_does_not_answer_the_merchant_is_asked_to_come_again(auth: Running) -> None:
+async def test_while_shopify_does_not_answer_the_merchant_is_asked_to_begin_again(auth: Running) -> None:
     async def bad_day(_: web.Request) -> web.StreamResponse:
         return web.Response(status=520)
 
     auth.shopify.before = bad_day
     _, state = await auth.begin()
-    assert await refused(auth, auth.back(state)) == (503, "try-later")
+    address = auth.back(state)
+    async with auth.client.get(address, allow_redirects=False) as answer:
+        assert "Retry-After" not in answer.headers
+        problem = await answer.json(content_type=None)
+    assert (answer.status, problem["type"]) == (503, "urn:shopbus:problem:begin-again")
+    assert "begin the install again" in problem["detail"]
     auth.shopify.before = None
+    assert await refused(auth, address) == (400, "state")
     await auth.install()
 
 

@@ -127,3 +127,11 @@ async def test_one_shop_that_cannot_be_renewed_does_not_keep_the_others_from_it(
     assert auth.shopify.shops[OTHER_SHOP].shown is not None
     assert await swept(auth, "renew_idle") == 0
     assert auth.shopify.asked["refresh_token"] == 2
+
+
+@pytest.mark.parametrize("name", ["%00", "offline_%00", "%0A"])
+async def test_what_no_database_takes_as_a_name_is_no_session(auth: Running, name: str) -> None:
+    status, problem = await auth.ops(f"/auth/sessions/{name}")
+    assert (status, problem["type"]) == (404, "urn:shopbus:problem:no-such-session")
+    status, problem = await auth.ops(f"/auth/sessions?cursor={name}")
+    assert (status, problem["type"]) == (400, "urn:shopbus:problem:bad-parameter")

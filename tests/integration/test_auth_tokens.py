@@ -138,6 +138,21 @@ async def test_shopify_says_how_long_to_wait_and_the_caller_is_told(auth: Runnin
         assert (answer.status, answer.headers["Retry-After"]) == (503, "7")
 
 
+async def test_shopify_is_left_alone_for_as_long_as_it_says(auth: Running) -> None:
+    async def throttled(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=429, headers={"Retry-After": "3600"})
+
+    auth.shopify.before = throttled
+    await age(auth, 1)
+    assert kinds([await auth.token()]) == {(503, "try-later")}
+    auth.shopify.before = None
+    address = f"/internal/auth/shops/{SHOP}/token"
+    async with auth.client.get(address, headers=service_proof()) as answer:
+        assert answer.status == 503
+        assert 2 < int(answer.headers["Retry-After"]) <= 60
+    assert auth.shopify.asked["refresh_token"] == 0
+
+
 async def test_a_refused_refresh_token_needs_the_merchant_who_heals_it_by_opening_the_app(
     auth: Running,
 ) -> None:

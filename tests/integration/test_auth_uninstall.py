@@ -1,6 +1,7 @@
 """An uninstall ends the install that it belongs to, however late and often it arrives; scopes follow the merchant."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,13 @@ from libs.common.contracts.envelope import Draft
 from libs.common.db import open_pool
 from libs.common.outbox.open import open_producer
 from libs.common.outbox.producer import Producer
+from libs.common.shopify.scopes import Scopes
+from services.auth.app import addresses
+from services.auth.installs import Meaning
+from services.auth.refusals import TryLater
+from services.auth.service import App, Auth
+from services.auth.states import States
+from services.cli import token_work
 from tests.integration.auth_kit import SHOP, Running, running
 from tests.waiting import poll
 
@@ -124,6 +132,37 @@ async def test_when_the_clocks_cannot_tell_and_the_tokens_are_dead_the_install_i
     await tell(auth, webhooks, "uninstalled", now() - timedelta(seconds=1))  # Shopify's clock is behind ours
     assert await known(auth) == (1, False)
     assert (await auth.types())[-1] == "shop.uninstalled"
+
+
+@asynccontextmanager
+async def rules(auth: Running) -> AsyncIterator[Auth]:
+    """What the consumers of auth call, on the same database."""
+    settings = auth.settings
+    async with token_work.opened(settings) as tools:
+        app = App(tools.tokens.app, Scopes(), addresses(settings), settings.public_url)
+        states = States(settings.service_key)
+        yield Auth(
+            tools.pool, tools.tokens, states, app, tools.clock, timeout=settings.database_timeout_seconds
+        )
+
+
+async def test_a_grant_after_shopify_was_asked_is_not_ended_by_what_it_said(auth: Running) -> None:
+    await auth.install()
+    removed = now()
+    auth.shopify.uninstall(SHOP)
+    async with rules(auth) as made:
+        before = await made.verdict(SHOP, removed)
+        await auth.install()
+        async with auth.pool.acquire() as conn:
+            with pytest.raises(TryLater):
+                async with conn.transaction():
+                    await made.end(conn, SHOP, removed, before)
+            after = await made.verdict(SHOP, removed)
+            async with conn.transaction():
+                what, _ = await made.end(conn, SHOP, removed, after)
+    assert (before.alive, after.alive, what) == (False, True, Meaning.REPLACED)
+    assert await known(auth) == (2, True)
+    assert (await auth.token())[1]["access_token"] == auth.shopify.shops[SHOP].access
 
 
 async def test_an_uninstall_of_a_shop_that_nobody_knows_is_done_at_once(

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from libs.common.outbox.faults import FaultPoints
 from services.auth import upkeep
@@ -160,3 +161,21 @@ async def test_a_token_without_expiry_that_shopify_refuses_needs_the_merchant(au
     status, problem = await auth.token(OTHER_SHOP, refused=str(given["version"]))
     assert (status, problem["type"]) == (409, "urn:shopbus:problem:needs-authorization")
     assert (await auth.token(OTHER_SHOP))[0] == 409
+
+
+async def test_a_migration_whose_answers_were_lost_is_finished_by_whoever_needs_the_token(
+    auth: Running,
+) -> None:
+    async def lose(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=520)
+
+    await plain(auth, [OTHER_SHOP])
+    auth.shopify.installed.add(OTHER_SHOP)
+    _, given = await auth.token(OTHER_SHOP)
+    auth.shopify.after = lose
+    done, failed = await in_command(auth, token_work.expire)
+    assert (done, list(failed), OTHER_SHOP in auth.shopify.shops) == (0, [OTHER_SHOP], True)
+    auth.shopify.after = None
+    status, healed = await auth.token(OTHER_SHOP, refused=str(given["version"]))
+    assert (status, healed["access_token"]) == (200, auth.shopify.shops[OTHER_SHOP].access)
+    assert await in_command(auth, token_work.shops_to_expire) == []

@@ -10,7 +10,9 @@ from services.auth.installs import (
     CLOCKS_DIFFER,
     Install,
     Meaning,
+    Verdict,
     granted,
+    is_stale,
     is_unsure,
     meaning,
     meaning_told,
@@ -93,7 +95,18 @@ def test_close_to_a_grant_the_times_say_too_little(apart: timedelta) -> None:
 
 def test_what_shopify_says_of_an_install_counts_more_than_the_times() -> None:
     once, twice = granted(None, START), granted(granted(None, START), START + DAY)
-    assert meaning_told(once, alive=True) is Meaning.EARLIER
-    assert meaning_told(twice, alive=True) is Meaning.REPLACED
-    assert meaning_told(once, alive=False) is Meaning.ENDED
-    assert meaning_told(uninstalled(once, START, Meaning.ENDED), alive=False) is Meaning.EARLIER
+    over = uninstalled(once, START, Meaning.ENDED)
+    assert meaning_told(once, START, Verdict(START, alive=True)) is Meaning.EARLIER
+    assert meaning_told(twice, START, Verdict(START + DAY, alive=True)) is Meaning.REPLACED
+    assert meaning_told(once, START - DAY, Verdict(START, alive=False)) is Meaning.ENDED
+    assert meaning_told(over, START, Verdict(START, alive=False)) is Meaning.EARLIER
+
+
+def test_what_shopify_said_before_a_grant_says_nothing_of_the_install_after_it() -> None:
+    twice = granted(granted(None, START), START + DAY)
+    before = Verdict(START, alive=False)
+    assert meaning_told(twice, START, before) is Meaning.REPLACED
+    assert is_stale(twice, START + DAY, before)
+    assert not is_stale(twice, START, before)
+    assert not is_stale(twice, START + DAY, Verdict(START + DAY))
+    assert not is_stale(None, START, Verdict())

@@ -171,6 +171,12 @@ def test_a_query_survives_its_way_through_a_url() -> None:
     assert VERIFIER.read(parse_qsl(urlencode(pairs), keep_blank_values=True), NOW).parameters["empty"] == ""
 
 
+def test_no_log_shows_the_code_and_the_state_of_a_query() -> None:
+    shown = repr(VERIFIER.read(query(code="the-code", state="the-state"), NOW))
+    assert "the-code" not in shown
+    assert "the-state" not in shown
+
+
 def test_an_empty_secret_is_a_closed_door() -> None:
     with pytest.raises(ConfigurationError, match="SHOPIFY_API_SECRET is empty"):
         QueryVerifier(" ")

@@ -110,12 +110,18 @@ def test_numbers_may_come_as_text(value: object) -> None:
 )
 def test_no_token_is_for_ever(value: object) -> None:
     token = granted(OFFLINE | {"expires_in": value, "refresh_token_expires_in": value})
-    assert NOW < token.expires_at <= NOW + timedelta(days=366)
+    assert NOW <= token.expires_at <= NOW + timedelta(days=366)
     assert token.refresh_expires_at is not None
     assert NOW < token.refresh_expires_at <= NOW + timedelta(days=366)
 
 
-@pytest.mark.parametrize("value", [None, "", "soon", 0, -1, True, [3600]])
+@pytest.mark.parametrize("value", [0, -1, "-1", 0.0, -0.5, "0"])
+def test_a_life_of_nothing_has_ended_already(value: object) -> None:
+    token = granted(OFFLINE | {"expires_in": value})
+    assert (token.expires_at, token.assumed_expiry) == (NOW, False)
+
+
+@pytest.mark.parametrize("value", [None, "", "soon", "-", True, [3600], [-1]])
 def test_a_missing_expiry_is_the_shortest_that_shopify_gives(value: object) -> None:
     offline, online = (
         granted(OFFLINE | {"expires_in": value}),

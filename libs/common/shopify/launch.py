@@ -3,7 +3,7 @@
 import hmac
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from urllib.parse import quote
@@ -44,7 +44,8 @@ class SignedQuery:
     shop: str
     at: datetime
     signer: Signer
-    parameters: Mapping[str, str]  # without `hmac` and without lists, whose names end in `[]`
+    parameters: Mapping[str, str] = field(repr=False)
+    """Without `hmac` and without lists, whose names end in `[]`. They hold a code and a state, so no log shows them."""
 
 
 class QueryVerifier:

@@ -19,6 +19,7 @@ REFRESH_SECONDS = 7_776_000
 LONGEST_RETRY_AFTER = 3_600.0
 _LONGEST_LIFE = 366 * 86_400
 _WHOLE = re.compile(r"([0-9]{1,18})(\.[0-9]+)?", re.ASCII)
+_NEGATIVE = re.compile(r"-[0-9]{1,18}(\.[0-9]+)?", re.ASCII)
 _ERROR = re.compile(r"[a-z0-9_]{1,64}", re.ASCII)
 _OURS = frozenset({"invalid_client", "unauthorized_client", "application_cannot_be_found"})
 _LONGEST_WORD, _LONGEST_DETAIL = 24, 200
@@ -129,7 +130,7 @@ def _granted(grant: Grant, members: Mapping[str, Any], asked_at: datetime) -> Gr
     return Granted(
         access_token=token,
         scopes=_scopes(members.get("scope")),
-        expires_at=asked_at + timedelta(seconds=seconds or usual),
+        expires_at=asked_at + timedelta(seconds=usual if seconds is None else seconds),
         refresh_token=refresh,
         refresh_expires_at=asked_at + timedelta(seconds=refresh_seconds) if refresh else None,
         user=user,
@@ -156,9 +157,11 @@ def _user(members: Mapping[str, Any]) -> AssociatedUser | None:
 
 
 def _life(value: object) -> int | None:
-    """How many seconds something lives; None where the answer does not say so in a way that can be true."""
+    """How many seconds something lives, none where it has ended already; None where the answer does not say so."""
+    if not isinstance(value, bool) and _NEGATIVE.fullmatch(str(value).strip()):
+        return 0
     seconds = _whole(value)
-    return min(seconds, _LONGEST_LIFE) if seconds else None
+    return None if seconds is None else min(seconds, _LONGEST_LIFE)
 
 
 def _whole(value: object) -> int | None:
