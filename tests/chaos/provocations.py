@@ -11,7 +11,9 @@ from aiormq.abc import AbstractChannel
 
 from libs.common.contracts.topology import EXCHANGE, Lane, queue_name, work_key
 from libs.common.outbox.faults import Point
-from tests.chaos.topics import ALWAYS
+from tests.chaos.history import Run
+from tests.chaos.runs import read_runs
+from tests.chaos.topics import ALWAYS, LIMITS
 from tests.chaos.world import World
 from tests.waiting import poll
 
@@ -36,6 +38,10 @@ GIVEN_UP = "SELECT count(*) FROM worker.failed WHERE reason = 'poison'"
 WAITING = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND wait_event_type = 'Lock' AND application_name = $1
+"""
+END_LOCKS = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_locks JOIN pg_database ON pg_database.oid = database
+WHERE locktype = 'advisory' AND datname = current_database()
 """
 END_WAITING = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -124,6 +130,25 @@ async def _freeze_with_work_in_hand(world: World) -> None:
     await poll(done_by_others, within=60)
     world.stack.thaw("worker0")
     await world.flowing(40)
+
+
+async def _freeze_and_take_its_locks(world: World) -> None:
+    """While handlers run that have them; it wakes when as many run elsewhere."""
+    world.stack.freeze("worker1")
+    burst = [asyncio.create_task(world.traffic.send("chaos/slow")) for _ in range(20)]
+    await poll(lambda: len(_slow_runs(world, "worker0")) >= LIMITS["slow"], within=60)
+    world.stack.freeze("worker0")
+    await world.look.surely(END_LOCKS)
+    before = len(_slow_runs(world, "worker1"))
+    world.stack.thaw("worker1")
+    await poll(lambda: len(_slow_runs(world, "worker1")) >= before + LIMITS["slow"], within=60)
+    world.stack.thaw("worker0")
+    await asyncio.gather(*burst)
+    await world.flowing(40)
+
+
+def _slow_runs(world: World, name: str) -> list[Run]:
+    return [run for run in read_runs(world.folder) if run.process.startswith(name) and run.handler == "slow"]
 
 
 async def _end_sessions_at_work(world: World) -> None:
@@ -231,6 +256,10 @@ PROVOCATIONS = {
         Provocation(
             "worker frozen past its leases", _freeze_with_work_in_hand, rabbitmq=False, settings=_SHORT_LEASE,
             own_settings={"worker0": {"CONSUMER_CONCURRENCY": "1"}},
+        ),
+        Provocation(
+            "worker frozen while it loses its locks", _freeze_and_take_its_locks, shops=1, rabbitmq=False,
+            settings=_SHORT_LEASE,
         ),
         Provocation("sessions ended in the middle of their work", _end_sessions_at_work, rabbitmq=False),
         Provocation(

@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import SecretStr
 
 from libs.common.outbox.faults import FaultPoints, Point
-from services.worker.sdk import Context, Message, Never, on
+from services.worker.sdk import Cancelled, Context, Message, Never, on
 from tests.integration.protocol import HURRY, LONG, System, Worker, effect, registry
 from tests.waiting import poll
 
@@ -21,7 +21,7 @@ FREE = """
 SELECT NOT EXISTS (SELECT FROM webhooks.outbox WHERE holder LIKE 'worker:%' AND leased_until > now())
    AND NOT EXISTS (SELECT FROM worker.outbox WHERE holder LIKE 'worker:%' AND leased_until > now())
 """
-KINDS = ("plain", "bare", "emitting", "batch", "slow", "unlucky", "refused")
+KINDS = ("plain", "bare", "emitting", "batch", "slow", "unlucky", "pointless", "refused")
 
 
 class Death(FaultPoints):
@@ -140,6 +140,13 @@ async def refuse(message: Message, ctx: Context) -> None:
         raise Never("refused")
 
 
+@on("webhook.pointless", timeout=PATIENT)
+async def find_no_point(message: Message, ctx: Context) -> None:
+    async with ctx.transaction() as tx:
+        await effect(tx, message)
+        raise Cancelled("nobody wants it any more")
+
+
 @on("link", timeout=PATIENT)
 async def end_chain(message: Message, ctx: Context) -> None:
     async with ctx.transaction() as tx:
@@ -147,7 +154,15 @@ async def end_chain(message: Message, ctx: Context) -> None:
 
 
 HANDLERS = registry(
-    keep, do_without_a_transaction, emit, keep_many, keep_within_limits, fail_once, refuse, end_chain
+    keep,
+    do_without_a_transaction,
+    emit,
+    keep_many,
+    keep_within_limits,
+    fail_once,
+    find_no_point,
+    refuse,
+    end_chain,
 )
 
 Ids = dict[str, list[UUID]]
@@ -167,7 +182,7 @@ async def all_done_once(one: System, ids: Ids) -> None:
         ids["refused"], "never"
     )
     assert done <= history.keys()
-    assert await one.effects() == Counter((done | links) - set(ids["bare"]))
+    assert await one.effects() == Counter((done | links) - {*ids["bare"], *ids["pointless"]})
     assert [note for note in await one.notes() if note] == sorted(map(str, ids["emitting"]))
     attempts = {i: row["attempts"] for i, row in history.items()}
     assert attempts == dict.fromkeys(done | links, 1) | dict.fromkeys(ids["unlucky"], 2)

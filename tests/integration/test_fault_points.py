@@ -7,6 +7,7 @@ import pytest
 
 from libs.common.clock import SystemClock
 from libs.common.outbox.faults import Point
+from libs.common.runtime import claims
 from services.worker.service import Books, JobBusy, retry
 from tests.integration.dying import Death, accept_all, all_done_once, doomed, others_finish
 from tests.integration.protocol import LONG, System, system
@@ -33,6 +34,12 @@ ON_THE_WAY: tuple[Point, ...] = (
 )
 REDELIVERED: tuple[Point, ...] = ("redelivered, not taken over", "taken over, not started")
 GIVEN_BACK: tuple[Point, ...] = ("owed, not given back", "given back, not announced")
+
+
+@pytest.fixture(autouse=True)
+def swept_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a death left is found soon after its lease ended."""
+    monkeypatch.setattr(claims, "SWEEP_SECONDS", 0.3)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from libs.common.outbox import relay
 from libs.common.outbox.faults import FaultPoints, Point
 from libs.common.outbox.open import open_producer
 from libs.common.outbox.producer import Producer
+from libs.common.runtime import claims
 from tests.integration.dying import HANDLERS, Death
 from tests.integration.protocol import LONG, System, system, trusted
 from tests.integration.test_relay import ERP, erp_queue
@@ -29,6 +30,12 @@ ON_THE_WAY = [
     ("confirmed, not noted", True),
 ]
 FREEING: tuple[Point, ...] = ("lost, not freed", "freed, not announced")
+
+
+@pytest.fixture(autouse=True)
+def swept_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a death left is found soon after its lease ended."""
+    monkeypatch.setattr(claims, "SWEEP_SECONDS", 0.3)
 
 
 @pytest.fixture

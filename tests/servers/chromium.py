@@ -1,6 +1,5 @@
 """Chromium for tests that look at pages."""
 
-import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from playwright.async_api import Browser, async_playwright
 
-from tests.servers.machine import output_of
+from tests.servers.apt import install, may_install
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -32,11 +31,8 @@ def installed_chromium() -> Path | None:
 
 def install_with_apt() -> Path | None:
     """Installs Chromium from the distribution where we may; returns where it is."""
-    if not hasattr(os, "geteuid") or os.geteuid() != 0 or shutil.which("apt-get") is None:
-        return None
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for step in (["update"], ["install", "--yes", "--no-install-recommends", "chromium"]):
-        output_of(["apt-get", "-o", "DPkg::Lock::Timeout=300", *step], environment, within=900)
+    if may_install():
+        install("chromium", there=lambda: installed_chromium() is not None)
     return installed_chromium()
 
 

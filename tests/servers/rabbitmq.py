@@ -1,9 +1,7 @@
 """A private RabbitMQ node that tests may kill, freeze, starve and wipe."""
 
 import asyncio
-import os
 import secrets
-import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +10,7 @@ from typing import Self
 
 import aio_pika
 
+from tests.servers.apt import may_install
 from tests.servers.machine import Machine
 from tests.servers.ports import accepts
 from tests.servers.rabbitmq_docker import DockerMachine, docker_answers, pull_image
@@ -239,7 +238,7 @@ def _binaries(names: list[str]) -> str:
 def machine_maker() -> Callable[[], Machine]:
     """What this computer offers, the quickest first; as root on Debian or Ubuntu it is installed."""
     scripts, problem = installed_scripts(), ""
-    if scripts is None and os.geteuid() == 0 and shutil.which("apt-get"):
+    if scripts is None and may_install():
         try:
             scripts = install_with_apt()
         except RuntimeError as error:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.servers.apt import install
 from tests.servers.machine import output_of, start_keeper
 from tests.servers.ports import accepts, free_port
 
@@ -28,9 +29,6 @@ kill -KILL -"$1" -"$2"
 rm -rf "$3"
 """
 
-# Keeps the package's own server from starting when it is installed, and is removed again.
-_POLICY = Path("/usr/sbin/policy-rc.d")
-
 
 def installed_scripts() -> Path | None:
     """The folder with rabbitmq-server and rabbitmqctl, if this computer has them."""
@@ -41,18 +39,8 @@ def installed_scripts() -> Path | None:
 
 
 def install_with_apt() -> Path | None:
-    """Installs rabbitmq-server from the distribution, as root, without starting its service; returns its scripts."""
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    ours = not _POLICY.exists()
-    if ours:
-        _POLICY.write_text("#!/bin/sh\nexit 101\n")
-        _POLICY.chmod(0o755)
-    try:
-        for step in (["update"], ["install", "--yes", "--no-install-recommends", "rabbitmq-server"]):
-            output_of(["apt-get", "-o", "DPkg::Lock::Timeout=300", *step], environment, within=900)
-    finally:
-        if ours:
-            _POLICY.unlink()
+    """Installs rabbitmq-server from the distribution, without starting its service; returns its scripts."""
+    install("rabbitmq-server", there=lambda: installed_scripts() is not None)
     return installed_scripts()
 
 

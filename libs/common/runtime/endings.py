@@ -123,6 +123,7 @@ class Endings:
 
     async def _cancel(self, handler: Handler, delivery: Delivery, attempt: Attempt) -> Result:
         ending = self.ending(handler, delivery, Result.CANCELLED)
+        await self._faults.reach("handler done, not committed")
         try:
             async with connection(self._pool, self._acquire_seconds) as conn:
                 moved = await end_store.cancel(conn, self.consumer, ending, attempt)

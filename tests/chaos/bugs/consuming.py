@@ -1,8 +1,12 @@
 """Bugs of taking messages in hand, and of counting how often that was done."""
 
+from collections.abc import Coroutine
+from typing import Any
+
 from libs.common.bus.deliveries import IncomingWork
 from libs.common.outbox import claim_store
 from libs.common.outbox.wakes import Wake
+from libs.common.runtime import executor
 from libs.common.runtime.arrivals import Arrivals
 from libs.common.runtime.claims import Claims
 from libs.common.runtime.endings import Result
@@ -56,6 +60,15 @@ def _limit_of_each_process_alone() -> None:
     replaced(Executor, _limited=unlimited)
 
 
+def _lost_lock_not_noticed() -> None:
+    """A handler goes on under a lock whose session may have ended."""
+
+    def unfenced(work: Coroutine[Any, Any, None], _: object) -> Coroutine[Any, Any, None]:
+        return work
+
+    replaced(executor, Fenced=unfenced)
+
+
 def _deliveries_not_counted() -> None:
     rewritten(claim_store, "CLAIM", CLAIM_COUNTS, "deliveries = deliveries")
     rewritten(claim_store, "TAKE_OVER", TAKE_OVER_COUNTS, "deliveries = deliveries + 0 * $6::int")
@@ -88,6 +101,10 @@ CONSUMING = (
     Bug(
         "per_shop kept by each process alone", ("worker",), _limit_of_each_process_alone,
         provoke="nothing is broken", expected_rules=frozenset({"limit_exceeded"}),
+    ),
+    Bug(
+        "lost lock not noticed", ("worker",), _lost_lock_not_noticed,
+        provoke="worker frozen while it loses its locks", expected_rules=frozenset({"limit_exceeded"}),
     ),
     Bug(
         "deliveries not counted", ("worker",), _deliveries_not_counted,

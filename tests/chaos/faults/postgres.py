@@ -36,7 +36,7 @@ def _postgres(name: str, break_it: Callable[[PostgresServer], object], during: S
 
 def _on_a_full_disk(name: str, break_it: Callable[[PostgresServer], object]) -> Fault:
     broken = _broken(break_it)
-    return Fault(name, broken, touches={"postgres"}, during=felt(60), needs_small_disk=True)
+    return Fault(name, broken, touches={"postgres"}, during=felt(10), needs_small_disk=True)
 
 
 def _kill_and_start(server: PostgresServer) -> None:

@@ -18,9 +18,9 @@ Provoke = Callable[[World, str], Awaitable[None]]
 """Brings a process to its point; it may take several tries."""
 
 
-async def _leave_publishes_unanswered(world: World, process: str) -> None:
+async def _swallow_publishes(world: World, process: str) -> None:
     proxy = world.proxies[process, "rabbitmq"]
-    proxy.hold("to_client")
+    proxy.blackhole()
     await world.flowing(90)
     proxy.heal()
 
@@ -62,7 +62,13 @@ class _Way:
 
 
 _BY_TRAFFIC = _Way()
-_BY_A_LOST_BROKER = _Way(_leave_publishes_unanswered, after=1, touches=frozenset({"wire to rabbitmq"}))
+_BY_A_LOST_BROKER = _Way(_swallow_publishes, after=1, touches=frozenset({"wire to rabbitmq"}))
+_BY_A_LOST_BROKER_OF_ITS_OWN = _Way(  # and work of its own to publish, since all of it comes from Postgres
+    _swallow_publishes,
+    after=1,
+    touches=frozenset({"wire to rabbitmq"}),
+    others={"webhooks": Build(settings=_NO_BROKER)},
+)
 _BY_A_LOST_POSTGRES = _Way(_lose_postgres, after=1, touches=frozenset({"postgres"}))
 _BY_REDELIVERY = _Way(_have_work_brought_again, after=1, touches=frozenset({"wire to rabbitmq"}))
 _BY_POISON = _Way(
@@ -93,8 +99,8 @@ WORKER: Mapping[Point, _Way] = {
     "stored, not announced": _BY_TRAFFIC,
     "committed, not published": _BY_TRAFFIC,
     "confirmed, not noted": _BY_TRAFFIC,
-    "lost, not freed": _BY_A_LOST_BROKER,
-    "freed, not announced": _BY_A_LOST_BROKER,
+    "lost, not freed": _BY_A_LOST_BROKER_OF_ITS_OWN,
+    "freed, not announced": _BY_A_LOST_BROKER_OF_ITS_OWN,
     "redelivered, not taken over": _BY_REDELIVERY,
     "taken over, not started": _BY_REDELIVERY,
     "moved due, not started": _BY_TRAFFIC,
