@@ -23,7 +23,7 @@ from tests.chaos.proxy import Proxy
 from tests.chaos.run import last_words
 from tests.chaos.stack import SECRET, Stack
 from tests.chaos.traffic import Traffic
-from tests.chaos.world import TABLE, Server, World
+from tests.chaos.world import TABLE, World
 from tests.servers.postgres import PostgresServer
 from tests.servers.rabbitmq import RabbitNode
 from tests.waiting import poll
@@ -77,12 +77,11 @@ class Lab:
         async with AsyncExitStack() as resources:
             database = await self._database(resources, f"lab_{number}", bug.schema if bug else "")
             broker = await self._vhost(resources) if provocation.rabbitmq else ""
-            urls = dict.fromkeys(_NAMES, (database, broker))
-            proxies: dict[tuple[str, Server], Proxy] = {}
-            if broker:
-                proxy = resources.enter_context(Proxy(self.rabbit.port))
-                proxies["webhooks", "rabbitmq"] = proxy
-                urls["webhooks"] = (database, broker.replace(f":{self.rabbit.port}/", f":{proxy.port}/"))
+            ports = {"postgres": self.postgres.port, "rabbitmq": self.rabbit.port}
+            proxies = {wire: resources.enter_context(Proxy(ports[wire[1]])) for wire in provocation.wires}
+            urls = {name: (database, broker) for name in _NAMES}
+            for (name, server), proxy in proxies.items():
+                urls[name] = _through(proxy, ports[server], urls[name])
             stack = ForkedStack(folder, urls, _builds(provocation, bug))
             world = World(
                 folder, postgres=self.postgres, rabbit=self.rabbit, database=database, stack=stack, proxies=proxies,
@@ -159,6 +158,12 @@ async def _uses_rabbitmq(stack: Stack, name: str) -> bool:
             return wanted <= set((await answer.text()).splitlines())
     except aiohttp.ClientConnectorError:
         return False  # it has just begun to start
+
+
+def _through(proxy: Proxy, port: int, urls: tuple[str, str]) -> tuple[str, str]:
+    """The same, but for the server at this port, which is reached through the proxy."""
+    database, broker = (url.replace(f":{port}/", f":{proxy.port}/") for url in urls)
+    return database, broker
 
 
 def _builds(provocation: Provocation, bug: Bug | None) -> Mapping[str, Build]:

@@ -1,7 +1,7 @@
 """The least that brings a bug to light, and that a healthy system takes without a word."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -14,9 +14,10 @@ from libs.common.outbox.faults import Point
 from tests.chaos.history import Run
 from tests.chaos.runs import read_runs
 from tests.chaos.topics import ALWAYS, LIMITS
-from tests.chaos.world import World
+from tests.chaos.world import Server, World
 from tests.waiting import poll
 
+Wire = tuple[str, Server]  # from a process to a server
 Act = Callable[[World], Awaitable[None]]
 
 _MOST_DEATHS = 9  # of one poison message
@@ -38,6 +39,10 @@ GIVEN_UP = "SELECT count(*) FROM worker.failed WHERE reason = 'poison'"
 WAITING = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND wait_event_type = 'Lock' AND application_name = $1
+"""
+LOCKS = """
+SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database
+WHERE locktype = 'advisory' AND datname = current_database()
 """
 END_LOCKS = """
 SELECT count(pg_terminate_backend(pid)) FROM pg_locks JOIN pg_database ON pg_database.oid = database
@@ -69,6 +74,7 @@ class Provocation:
     settings: Mapping[str, str] = field(default_factory=dict)  # of all processes
     own_settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # of some
     deaths: Mapping[str, Death] = field(default_factory=dict)
+    wires: Collection[Wire] = ()  # those with a proxy
     undisturbed: bool = False
     watched: bool = False  # the job API is asked again and again where messages stand
 
@@ -110,8 +116,8 @@ async def _kill_with_much_in_hand(world: World) -> None:
 
 
 async def _freeze_with_work_in_hand(world: World) -> None:
-    """Until others have done all that the frozen one had; these sleep while it takes that in hand."""
-    world.stack.freeze("worker1")
+    """Until another has done all that the frozen one had; it comes when all is in the frozen one's hand."""
+    world.stack.kill("worker1")
     burst = [asyncio.create_task(world.traffic.send("chaos/plain")) for _ in range(150)]
     holder = f"worker:{world.stack.pid('worker0')}-%"
     await world.progressed(20)  # what was claimed together with them is in its hand as well
@@ -121,30 +127,41 @@ async def _freeze_with_work_in_hand(world: World) -> None:
 
     await poll(held, within=60)
     world.stack.freeze("worker0")
-    world.stack.thaw("worker1")
+    world.stack.start("worker1")
     ids = list(await asyncio.gather(*burst))
 
-    async def done_by_others() -> bool:
+    async def done_by_another() -> bool:
         return (await world.look.ask(DONE, ids) or 0) >= len(ids) - 1  # one may be locked by a frozen handler
 
-    await poll(done_by_others, within=60)
+    await poll(done_by_another, within=60)
     world.stack.thaw("worker0")
     await world.flowing(40)
 
 
 async def _freeze_and_take_its_locks(world: World) -> None:
-    """While handlers run that have them; it wakes when as many run elsewhere."""
-    world.stack.freeze("worker1")
-    burst = [asyncio.create_task(world.traffic.send("chaos/slow")) for _ in range(20)]
-    await poll(lambda: len(_slow_runs(world, "worker0")) >= LIMITS["slow"], within=60)
-    world.stack.freeze("worker0")
+    """While handlers run that have them; it wakes when as many have run elsewhere."""
+    world.stack.kill("worker1")
+    burst = [asyncio.create_task(world.traffic.send("chaos/slow")) for _ in range(30)]
+
+    async def frozen_with_locks() -> bool:
+        world.stack.freeze("worker0")
+        if await world.look.surely(LOCKS) >= LIMITS["slow"]:
+            return True
+        world.stack.thaw("worker0")
+        return False
+
+    await poll(frozen_with_locks, within=60)
+    wire = world.proxies["worker0", "postgres"]
+    wire.hold("to_client")  # it is not told
     await world.look.surely(END_LOCKS)
     before = len(_slow_runs(world, "worker1"))
-    world.stack.thaw("worker1")
-    await poll(lambda: len(_slow_runs(world, "worker1")) >= before + LIMITS["slow"], within=60)
+    world.stack.start("worker1")
+    await poll(lambda: len(_slow_runs(world, "worker1")) >= before + 2 * LIMITS["slow"], within=60)
     world.stack.thaw("worker0")
-    await asyncio.gather(*burst)
     await world.flowing(40)
+    wire.cut()
+    wire.heal()
+    await asyncio.gather(*burst)
 
 
 def _slow_runs(world: World, name: str) -> list[Run]:
@@ -259,7 +276,7 @@ PROVOCATIONS = {
         ),
         Provocation(
             "worker frozen while it loses its locks", _freeze_and_take_its_locks, shops=1, rabbitmq=False,
-            settings=_SHORT_LEASE,
+            settings=_SHORT_LEASE, wires={("worker0", "postgres")},
         ),
         Provocation("sessions ended in the middle of their work", _end_sessions_at_work, rabbitmq=False),
         Provocation(
@@ -271,6 +288,7 @@ PROVOCATIONS = {
         Provocation(
             "broker takes in nothing", _hold_publishing,
             settings=_NO_REPAIR | {"BROKER_HEARTBEAT_SECONDS": "60"}, watched=True,
+            wires={("webhooks", "rabbitmq")},
         ),
         Provocation("a poison message", _poison, rabbitmq=False, settings=_CUT_OFF),
     )

@@ -1,7 +1,6 @@
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -38,8 +37,8 @@ async def accepted(door: Door, body: bytes = b"{}", /, **changes: str | None) ->
     "path",
     [
         "/webhooks/deliveries",
-        f"/webhooks/deliveries/{uuid4()}",
-        f"/webhooks/deliveries/{uuid4()}/body",
+        "/webhooks/deliveries/f35ffe00-e692-435d-87be-48b31d5cf9fc",
+        "/webhooks/deliveries/f35ffe00-e692-435d-87be-48b31d5cf9fc/body",
         "/webhooks/rejected",
     ],
 )
@@ -88,7 +87,7 @@ async def test_one_delivery_and_its_body(door: Door) -> None:
     assert response.headers["Content-Disposition"] == "attachment"
 
 
-@pytest.mark.parametrize("identifier", [str(uuid4()), "not-an-id", "0"])
+@pytest.mark.parametrize("identifier", ["f35ffe00-e692-435d-87be-48b31d5cf9fc", "not-an-id", "0"])
 async def test_a_delivery_that_is_not_there_is_404(door: Door, identifier: str) -> None:
     for path in (f"/webhooks/deliveries/{identifier}", f"/webhooks/deliveries/{identifier}/body"):
         assert (await door.ops(path)).status == 404

@@ -130,7 +130,7 @@ HUNTS = (
         late_after=3.0, model=_returned_unnoticed,
     ),
     Hunt("lease ignored", frozenset({"worked_twice"}), _traffic, model=_no_leases),
-    Hunt("acknowledged before the commit", frozenset({"left_over"}), _killed_in_transactions, late_after=4.0),
+    Hunt("acknowledged before the commit", frozenset({"left_over"}), _killed_in_transactions, late_after=11.0),
     Hunt("missing row not noticed", frozenset({"doubled"})),
     Hunt("effect in a transaction of its own", frozenset({"doubled"}), _trapped),
     Hunt("emitted in a transaction of its own", frozenset({"emitted", "unasked"}), _trapped),

@@ -65,20 +65,23 @@ class SimTask(asyncio.Task[Any]):
         return self is other
 
 
-class SimHandle(asyncio.TimerHandle):
-    """A callback that can run, or will at its time. asyncio's own looks at more than a simulation needs."""
+class SimHandle:
+    """A callback that can run, or will at its time: what asyncio's `Handle` is, without what a simulation needs not."""
+
+    __slots__ = ("arguments", "callback", "context", "dropped")
 
     def __init__(
-        self, when: float, callback: Callable[..., object], args: tuple[Any, ...], loop: "SimLoop",
-        context: contextvars.Context | None,
-    ) -> None:  # fmt: skip
-        self._when, self._callback, self._args, self._loop = when, callback, args, loop
-        self._context = contextvars.copy_context() if context is None else context
-        self._cancelled = False
-        self._source_traceback = self._repr = None
+        self, callback: Callable[..., object], arguments: tuple[Any, ...], context: contextvars.Context | None
+    ) -> None:
+        self.callback, self.arguments = callback, arguments
+        self.context = contextvars.copy_context() if context is None else context
+        self.dropped = False
 
     def cancel(self) -> None:
-        self._cancelled = True
+        self.dropped = True
+
+    def cancelled(self) -> bool:
+        return self.dropped
 
 
 class SimLoop(asyncio.BaseEventLoop):
@@ -109,7 +112,7 @@ class SimLoop(asyncio.BaseEventLoop):
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> SimHandle:
-        handle = SimHandle(self._now, callback, args, self, context)
+        handle = SimHandle(callback, args, context)
         self._can_run.append(handle)
         return handle
 
@@ -120,14 +123,17 @@ class SimLoop(asyncio.BaseEventLoop):
         *args: Any,
         context: contextvars.Context | None = None,
     ) -> SimHandle:
-        handle = SimHandle(when, callback, args, self, context)
+        handle = SimHandle(callback, args, context)
         heapq.heappush(self._timers, (when, next(self._order), handle))
         return handle
 
     def call_later(  # type: ignore[override]
-        self, delay: float, callback: Callable[..., object], *args: Any,
+        self,
+        delay: float,
+        callback: Callable[..., object],
+        *args: Any,
         context: contextvars.Context | None = None,
-    ) -> SimHandle:  # fmt: skip
+    ) -> SimHandle:
         return self.call_at(self._now + delay, callback, *args, context=context)
 
     def create_task(self, coro: Coroutine[Any, Any, Any], **options: Any) -> SimTask:  # type: ignore[override]
@@ -139,22 +145,29 @@ class SimLoop(asyncio.BaseEventLoop):
         return task
 
     def _run_once(self) -> None:
-        """Runs one callback, unless its process cannot."""
-        if not self._can_run:
-            self._jump()
-        handle = self._choose()
-        if handle._cancelled:
-            return
-        process = handle._context.get(PROCESS)
-        if process is None or process.state is State.RUNNING or self._burying:
-            handle._run()
-        else:
+        """Runs what can run, one by one, until it is told to stop."""
+        while not self._stopping:
+            if not self._can_run:
+                self._jump()
+            handle = self._choose()
+            if not handle.dropped:
+                self._run(handle)
+
+    def _run(self, handle: SimHandle) -> None:
+        """Runs a callback, unless its process cannot."""
+        process = handle.context.get(PROCESS)
+        if process is not None and process.state is not State.RUNNING and not self._burying:
             process.held.append(handle)
+            return
+        try:
+            handle.context.run(handle.callback, *handle.arguments)
+        except Exception as error:  # noqa: BLE001 - as in asyncio's own loop
+            self.call_exception_handler({"message": f"in {handle.callback}", "exception": error})
 
     def _jump(self) -> None:
         """Sets time to the next timer, and lets run what is due then."""
         timers = self._timers
-        while timers and timers[0][2]._cancelled:
+        while timers and timers[0][2].dropped:
             heapq.heappop(timers)
         if not timers:
             raise RuntimeError("nothing will ever happen again")
@@ -220,7 +233,7 @@ class SimLoop(asyncio.BaseEventLoop):
             task.cancel()
         with self._entered():
             while self._can_run:
-                self._run_once()
+                self._run(self._can_run.pop(0))
 
     @contextmanager
     def _entered(self) -> Iterator[None]:
