@@ -1,7 +1,7 @@
 """Opening Postgres, with a deadline around every wait, and telling its absence from a statement's own failure."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import asyncpg
@@ -102,7 +102,9 @@ class HonestConnection(asyncpg.Connection):
         except TimeoutError:
             if bracket:
                 self.terminate()  # nobody knows where its transaction stands
-            raise
+            if not query.startswith("ROLLBACK;"):
+                raise
+            return "ROLLBACK"  # undone with its connection: what led here, perhaps a cancellation, goes on
         if tag == "ROLLBACK" and query.startswith("COMMIT"):
             raise asyncpg.InFailedSQLTransactionError(
                 "a statement had failed, so the transaction was rolled back"
@@ -186,10 +188,17 @@ def direct_connections(settings: CommonSettings) -> Connect:
 
 @asynccontextmanager
 async def connection(pool: asyncpg.Pool, timeout: float) -> AsyncIterator[Connection]:
-    """A connection out of the pool within `timeout` seconds, else `DatabaseAway`."""
+    """A connection out of the pool within `timeout` seconds, else `DatabaseAway`.
+
+    An error inside goes on as it is, even where the connection cannot be given back after it: a cancellation that
+    became a timeout would be taken for Postgres' absence, and who was told to end would go on for ever.
+    """
     with database_away_named():
         borrowed = await pool.acquire(timeout=timeout)
     try:
         yield borrowed
-    finally:
-        await pool.release(borrowed, timeout=timeout)
+    except BaseException:
+        with suppress(Exception):  # asyncpg has dropped it then
+            await pool.release(borrowed, timeout=timeout)
+        raise
+    await pool.release(borrowed, timeout=timeout)

@@ -79,7 +79,7 @@ class Lab:
             broker = await self._vhost(resources) if provocation.rabbitmq else ""
             ports = {"postgres": self.postgres.port, "rabbitmq": self.rabbit.port}
             proxies = {wire: resources.enter_context(Proxy(ports[wire[1]])) for wire in provocation.wires}
-            urls = {name: (database, broker) for name in _NAMES}
+            urls = dict.fromkeys(_NAMES, (database, broker))
             for (name, server), proxy in proxies.items():
                 urls[name] = _through(proxy, ports[server], urls[name])
             stack = ForkedStack(folder, urls, _builds(provocation, bug))
@@ -87,9 +87,10 @@ class Lab:
                 folder, postgres=self.postgres, rabbit=self.rabbit, database=database, stack=stack, proxies=proxies,
                 seed=number,
             )  # fmt: skip
-            world.traffic = Traffic(stack.url, SECRET, random.Random(number), per_second=_PER_SECOND)
-            world.traffic._topics = list(provocation.topics)
-            world.traffic._shops = world.traffic._shops[: provocation.shops]
+            world.traffic = Traffic(
+                stack.url, SECRET, random.Random(number), per_second=_PER_SECOND, topics=provocation.topics,
+                shops=provocation.shops,
+            )  # fmt: skip
             await resources.enter_async_context(world.look)
             resources.enter_context(stack)
             await resources.enter_async_context(world.watcher)

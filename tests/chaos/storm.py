@@ -19,6 +19,7 @@ class Storm(Fault):
             touches=frozenset().union(*(fault.touches for fault in faults)),
             during=self._rage,
             build={name: build for fault in faults for name, build in fault.build.items()},
+            needs_small_disk=any(fault.needs_small_disk for fault in faults),
         )
         self._faults = tuple(faults)
 

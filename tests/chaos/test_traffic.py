@@ -35,9 +35,9 @@ class Door:
 
 
 @asynccontextmanager
-async def traffic_to(door: Door, **options: float) -> AsyncIterator[Traffic]:
+async def traffic_to(door: Door, *, per_second: float = 60) -> AsyncIterator[Traffic]:
     async with serving([Service("door", [web.post("/", door.answer)])]) as client:
-        yield Traffic(str(client._base_url), "secret", random.Random(1), **options)
+        yield Traffic(str(client._base_url), "secret", random.Random(1), per_second=per_second)
 
 
 def unavailable() -> web.Response:

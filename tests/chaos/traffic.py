@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,14 +37,22 @@ class Accepted:
 class Traffic:
     """Sends deliveries at a steady rate while `run` runs; `finish` ends that when each was accepted."""
 
-    def __init__(self, url: str, secret: str, rng: random.Random, *, per_second: float = 60) -> None:
+    def __init__(
+        self,
+        url: str,
+        secret: str,
+        rng: random.Random,
+        *,
+        per_second: float = 60,
+        topics: Sequence[str] = ALWAYS,
+        shops: int = SHOPS,
+    ) -> None:
         self.requests: list[Request] = []
         self.accepted: dict[str, Accepted] = {}  # by message id, in the order of time
         self.troubles: list[Trouble] = []  # answers that a good delivery must not get
         self._url, self._rng, self._pause = url, rng, 1 / per_second
         self._signer, self._forger = (Signer(key.encode(), "2026-10") for key in (secret, f"not {secret}"))
-        self._shops = [f"chaos-{number}.myshopify.com" for number in range(SHOPS)]
-        self._topics = list(ALWAYS)
+        self._topics, self._shops = list(topics), shops
         self._numbers = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
         self._more = asyncio.Event()
@@ -110,7 +118,7 @@ class Traffic:
             self._spawn(self._deliver(session, delivery, times=2 if number % _REPEATED == 0 else 1))
 
     def _delivery(self, topic: str) -> Delivery:
-        shop = f"chaos-{self._rng.randrange(TOPICS[topic].shops)}.myshopify.com"
+        shop = f"chaos-{self._rng.randrange(min(self._shops, TOPICS[topic].shops))}.myshopify.com"
         return Plan(topic, [shop], 1, SystemClock(), body=orjson.dumps({"topic": topic})).delivery(0)
 
     def _spawn(self, work: Coroutine[Any, Any, object]) -> None:

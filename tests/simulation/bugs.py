@@ -53,6 +53,16 @@ def _trapped(step: Step) -> Step | None:
     return step if step[0] in _TRAFFIC | _TRAPS else None
 
 
+def _chains_trapped(step: Step) -> Step | None:
+    return ("accept", "chaos/chain", *step[2:]) if step[0] == "accept" else _trapped(step)
+
+
+def _storing_trapped(step: Step) -> Step | None:
+    if step[0] == "database_fault":
+        return ("database_fault", "webhooks", step[2], "PUT", 1, "lost")
+    return step if step[0] in _TRAFFIC else None
+
+
 def _plain(step: Step) -> Step | None:
     """Messages that are done at once, so that one which is late shows."""
     return ("accept", "chaos/plain", *step[2:]) if step[0] == "accept" else _traffic(step)
@@ -122,7 +132,7 @@ def _returned_unnoticed(undo: Undo) -> None:
 
 HUNTS = (
     Hunt("published before the commit", frozenset({"ran_unasked"}), _trapped),
-    Hunt("failed commit taken for success", frozenset({"not_stored"}), _trapped),
+    Hunt("failed commit taken for success", frozenset({"not_stored"}), _storing_trapped),
     Hunt("duplicates found by check, then insert", frozenset({"two_ids"}), _traffic, model=_no_key),
     Hunt("deleted on confirm", frozenset({"lost"}), model=_end_without_row),
     Hunt(
@@ -133,7 +143,7 @@ HUNTS = (
     Hunt("acknowledged before the commit", frozenset({"left_over"}), _killed_in_transactions, late_after=11.0),
     Hunt("missing row not noticed", frozenset({"doubled"})),
     Hunt("effect in a transaction of its own", frozenset({"doubled"}), _trapped),
-    Hunt("emitted in a transaction of its own", frozenset({"emitted", "unasked"}), _trapped),
+    Hunt("emitted in a transaction of its own", frozenset({"emitted", "unasked"}), _chains_trapped),
     Hunt("outage taken for a failed attempt", frozenset({"attempt_used_up"}), _trapped),
     Hunt("per_shop kept by each process alone", frozenset({"limit_exceeded"}), _traffic),
 )  # fmt: skip

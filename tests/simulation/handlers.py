@@ -23,7 +23,7 @@ LIMITS = {"slow": 1}
 TOPICS = chaos.TOPICS | {"chaos/quiet": Kind("quiet"), "chaos/long": Kind("long")}
 
 SLOW_SECONDS = 0.8
-LONG_SECONDS = 5.0  # longer than a consumer's lease in the simulation
+LONG_SECONDS = 3.0  # longer than a consumer's lease in the simulation
 _SIGN_OF_LIFE_SECONDS = 0.2
 
 

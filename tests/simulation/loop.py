@@ -87,6 +87,8 @@ class SimHandle:
 class SimLoop(asyncio.BaseEventLoop):
     """See above. `advance` runs it for a while; `errors` are those that nobody took."""
 
+    _stopping: bool  # asyncio's own: `stop` was called
+
     def __init__(self, seed: int) -> None:
         super().__init__()
         self.rng = random.Random(seed)
@@ -233,7 +235,9 @@ class SimLoop(asyncio.BaseEventLoop):
             task.cancel()
         with self._entered():
             while self._can_run:
-                self._run(self._can_run.pop(0))
+                handle = self._can_run.pop(0)
+                if not handle.dropped:
+                    self._run(handle)
 
     @contextmanager
     def _entered(self) -> Iterator[None]:

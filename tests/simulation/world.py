@@ -60,7 +60,7 @@ def settings_of(changes: tuple[tuple[str, object], ...]) -> ConsumerSettings:
     """Leases are short, so that little happens while a schedule waits for their end."""
     short: dict[str, object] = {
         "database_url": "postgresql://simulated", "rabbitmq_url": "amqp://simulated",
-        "broker_lease_seconds": 5.0, "consumer_lease_seconds": 3.0, "consumer_prefetch": 2,
+        "broker_lease_seconds": 4.0, "consumer_lease_seconds": 2.0, "consumer_prefetch": 2,
     }  # fmt: skip
     return ConsumerSettings.load(**{**short, **dict(changes)})
 

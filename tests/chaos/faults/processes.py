@@ -64,7 +64,7 @@ PROCESSES = (
     _fault("one worker killed", _killed, ["worker0"]),
     _fault("all workers killed", _killed, _WORKERS),
     _fault("webhooks killed", _killed, ["webhooks"], felt()),
-    _fault("one worker frozen past its lease", _frozen, ["worker0"], flowing_long(900)),
+    _fault("one worker frozen past its lease", _frozen, ["worker0"], flowing_long(600)),
     _fault("all workers frozen past their leases", _frozen, _WORKERS, flowing_long(600)),
     _fault("webhooks frozen", _frozen, ["webhooks"], felt()),
     Fault("all processes killed again and again", nothing, touches=_ALL, during=_kill_again_and_again),

@@ -99,7 +99,7 @@ def _hold(direction: Direction, proxy: Proxy) -> None:
 def _one_worker(server: Server, name: str, break_it: Callable[[Proxy], None]) -> Fault:
     """The others are not cut off. It lasts for longer than any lease."""
     touches = {f"wire to {server}"}
-    return Fault(name, _broken(break_it, server, "worker0"), touches=touches, during=flowing_long(900))
+    return Fault(name, _broken(break_it, server, "worker0"), touches=touches, during=flowing_long(600))
 
 
 WIRES = tuple(
