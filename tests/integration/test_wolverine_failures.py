@@ -30,7 +30,7 @@ TRIES = "SELECT deliveries FROM webhooks.outbox WHERE destination = 'erp'"
 TRY_NOW = "UPDATE webhooks.outbox SET leased_until = now() WHERE destination = 'erp'"
 AGE = "UPDATE worker.history SET finished_at = finished_at - interval '13 days'"
 FORGET = "WITH h AS (DELETE FROM worker.history) DELETE FROM webhooks.messages"
-NO_SLOTS_SESSION = "SELECT count(*) = 0 FROM pg_stat_activity WHERE query ~ 'pg_advisory_[u]nlock'"
+CLEAN_AWAY = "SELECT pg_terminate_backend($1)"
 
 
 @on("#")
@@ -155,11 +155,14 @@ async def test_a_shops_limit_holds_again_after_its_idle_session_was_ended(one: S
         async with ctx.transaction() as tx:
             await effect(tx, message)
 
-    async with one.working(registry(work)):
+    async with one.working(registry(work)) as worker:
         ids = [await one.accept("webhook.limited", shop="a.myshopify.com")]
         await one.finished()
-        assert not await one.pool.fetchval(NO_SLOTS_SESSION)
-        await poll(lambda: one.pool.fetchval(NO_SLOTS_SESSION), within=LONG)
+        slots = worker.consumer._slots
+        idle = slots._session
+        assert idle is not None
+        await one.pool.execute(CLEAN_AWAY, idle.conn.get_server_pid())
+        await poll(lambda: not slots.has(idle), within=LONG)
         ids.append(await one.accept("webhook.limited", shop="a.myshopify.com"))
         await one.finished()
     await one.done_once(ids)
