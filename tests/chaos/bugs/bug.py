@@ -17,4 +17,4 @@ class Bug:
     provoke: str  # the provocation that brings it to light: a name in tests/chaos/provocations.py
     expected_rules: frozenset[str]  # each of these rules of the checker must fire
     schema: str = ""  # SQL that the bug needs beforehand
-    drain_seconds: float = 20.0  # after which it is judged; less where something is left for ever
+    drain_seconds: float = 45.0  # after which it is judged; less where something is left for ever
