@@ -28,19 +28,29 @@ class IdFactory:
         self._tails: list[int] = []
 
     def new(self) -> UUID:
+        return self.several(1)[0]
+
+    def several(self, count: int) -> list[UUID]:
+        """So many, in growing order."""
         millis = int(self._clock.now().timestamp() * 1000)
         with self._lock:
-            self._last = stamp = max(self._last + 1, millis << _COUNTER_BITS)
-            tail = self._tails.pop() if self._tails else self._draw()
-        millis, counter = stamp >> _COUNTER_BITS, stamp & (_COUNTER_LIMIT - 1)
-        number = (millis << 80) | (7 << 76) | (counter << 64) | (2 << _TAIL_BITS) | tail
-        return QuickUUID(number.to_bytes(16, "big"))
+            first = max(self._last + 1, millis << _COUNTER_BITS)
+            self._last = first + count - 1
+            tails = [self._tails.pop() if self._tails else self._draw() for _ in range(count)]
+        return [_made(stamp, tail) for stamp, tail in enumerate(tails, first)]
 
     def _draw(self) -> int:
         drawn = os.urandom(8 * _TAILS)
         shift = 64 - _TAIL_BITS
         self._tails = [int.from_bytes(drawn[at : at + 8], "big") >> shift for at in range(0, len(drawn), 8)]
         return self._tails.pop()
+
+
+def _made(stamp: int, tail: int) -> UUID:
+    """The id of a moment and counter in one number, and of random bits."""
+    millis, counter = stamp >> _COUNTER_BITS, stamp & (_COUNTER_LIMIT - 1)
+    number = (millis << 80) | (7 << 76) | (counter << 64) | (2 << _TAIL_BITS) | tail
+    return QuickUUID(number.to_bytes(16, "big"))
 
 
 def id_floor(moment: datetime) -> UUID:

@@ -1,7 +1,7 @@
 """The statements of `libs.common.outbox.put_store`."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,37 +11,42 @@ from libs.common.outbox import put_store
 from tests.simulation.database_heap import Steps, Transaction, Values
 from tests.simulation.sql import NOTHING, Answer, Places, outbox_row, record_type
 
-_COLUMNS = (
-    "id", "type", "shop", "key", "time", "subject", "dataschema", "content_type", "traceparent", "correlation_id",
-    "headers", "body",
-)  # fmt: skip
 KEY = ("key", "shop")
 _Id = record_type("id")
 _Known = record_type("key", "shop", "id")
 
 
 def put(places: Places, tx: Transaction, *args: Any) -> Steps[Answer]:
-    holder, lease = args[17:]
-    stored = yield from _store(places, tx, args[:12])
-    for message_id, destination, lane, leased, delay in zip(*args[12:17], strict=True):
+    messages, bodies, rows, holder, lease = args
+    stored = yield from _store(places, tx, orjson.loads(messages), bodies)
+    for row in orjson.loads(rows):
+        message_id = UUID(row["id"])
         if message_id in stored:
-            free_from = tx.now + timedelta(seconds=delay) if delay > 0 else None
+            free_from = tx.now + timedelta(seconds=row["delay"]) if row["delay"] > 0 else None
             leasing = (
-                {"holder": holder, "leased_until": tx.now + lease} if leased else {"leased_until": free_from}
+                {"holder": holder, "leased_until": tx.now + lease}
+                if row["leased"]
+                else {"leased_until": free_from}
             )
-            yield from tx.insert(places.outbox, outbox_row(destination, lane, message_id, tx, **leasing))
+            yield from tx.insert(
+                places.outbox, outbox_row(row["destination"], row["lane"], message_id, tx, **leasing)
+            )
     return [_Id((message_id,)) for message_id in stored]
 
 
-def _store(places: Places, tx: Transaction, columns: Sequence[Sequence[Any]]) -> Steps[list[UUID]]:
-    stored = []
-    rows = [dict(zip(_COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
-    for values in sorted(rows, key=_by_key):
-        headers = None if values["headers"] is None else orjson.loads(values["headers"])
-        message = {**values, "headers": headers, "created_at": tx.now}
-        if (yield from tx.insert_new(places.messages, message, KEY)):
-            stored.append(values["id"])
+def _store(
+    places: Places, tx: Transaction, messages: Sequence[Values], bodies: Sequence[bytes]
+) -> Steps[list[UUID]]:
+    stored: list[UUID] = []
+    for values in sorted(map(_with_body, messages, bodies), key=_by_key):
+        new = yield from tx.insert_new(places.messages, {**values, "created_at": tx.now}, KEY)
+        stored += [values["id"]] if new else []
     return stored
+
+
+def _with_body(message: Values, body: bytes) -> Values:
+    time = datetime.fromisoformat(message["time"])
+    return {**message, "id": UUID(message["id"]), "time": time, "body": body}
 
 
 def _by_key(values: Values) -> tuple[bool, str, str]:

@@ -65,7 +65,7 @@ async def test_who_comes_alone_is_written_at_once_and_alone() -> None:
 async def test_nobody_waits_for_company() -> None:
     """A few turns of the loop and no timer lie between an item and its commit."""
     store = Store()
-    alone = asyncio.create_task(commits(store).submit(5))
+    alone = commits(store).submit(5)
     for _ in range(3):
         await asyncio.sleep(0)
     assert store.batches == [[5]]
@@ -76,7 +76,7 @@ async def test_what_gathers_during_a_commit_shares_the_next() -> None:
     held = asyncio.Event()
     store = Store(held=held)
     group = commits(store, writers=1)
-    first = asyncio.create_task(group.submit(1_000))
+    first = group.submit(1_000)
     await store.entered.wait()
     others = asyncio.create_task(submit_all(group, range(100)))
     await asyncio.sleep(0)
@@ -131,9 +131,8 @@ async def test_while_the_database_is_away_nobody_is_tried_alone() -> None:
 async def test_a_caller_that_went_away_before_is_not_written() -> None:
     store = Store()
     group = commits(store)
-    going = asyncio.create_task(group.submit(1))
-    staying = asyncio.create_task(group.submit(2))
-    await asyncio.sleep(0)
+    going = group.submit(1)
+    staying = group.submit(2)
     going.cancel()
     assert await staying == "result of 2"
     assert store.stored == Counter([2])
@@ -143,7 +142,7 @@ async def test_a_caller_that_goes_away_meanwhile_leaves_the_others_their_results
     held = asyncio.Event()
     store = Store(held=held)
     group = commits(store, writers=1)
-    tasks = [asyncio.create_task(group.submit(item)) for item in range(3)]
+    tasks = [group.submit(item) for item in range(3)]
     await store.entered.wait()
     tasks[1].cancel()
     held.set()
@@ -155,7 +154,7 @@ async def test_a_caller_that_goes_away_meanwhile_leaves_the_others_their_results
 async def test_closing_waits_for_everything_submitted() -> None:
     store = Store(turns=5)
     group = commits(store, writers=2, max_items=2)
-    tasks = [asyncio.create_task(group.submit(item)) for item in range(10)]
+    tasks = [group.submit(item) for item in range(10)]
     await asyncio.sleep(0)
     async with asyncio.timeout(SECONDS):
         await group.close()

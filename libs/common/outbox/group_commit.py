@@ -36,8 +36,8 @@ class GroupCommit(Generic[Item, Result]):
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = 0  # writers that will still look for more; a task outlives its last look by a moment
 
-    async def submit(self, item: Item) -> Result:
-        """Returns the item's result once it is committed; raises what writing it raised."""
+    def submit(self, item: Item) -> asyncio.Future[Result]:
+        """Gives the item's result once it is committed; raises what writing it raised."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._running < self._writers:
@@ -45,7 +45,7 @@ class GroupCommit(Generic[Item, Result]):
             task = asyncio.create_task(self._drain())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return await future
+        return future
 
     async def close(self) -> None:
         """Waits until everything submitted has been answered."""

@@ -67,32 +67,40 @@ class Producer:
         Returns the first acceptance's id when the draft's (shop, key) was accepted before. Raises `DatabaseAway`
         when Postgres could not say that it is committed; the same draft may then be tried again.
         """
-        with database_away_named():
-            receipt = await self._commits.submit(draft)
+        receipt = await self._commits.submit(draft)
         await self._faults.reach("stored, not answered")
         return receipt
 
     async def put(self, conn: Connection, drafts: Sequence[Draft]) -> list[Outgoing]:
         """Stores messages inside the caller's transaction; pass the result to `sent` after its commit."""
-        batch = [self._address(draft) for draft in drafts]
+        batch = self._addressed(drafts)
         new = await self._store(conn, batch)
         return [out for out in batch if out.id in new]
 
     def sent(self, batch: Sequence[Outgoing]) -> None:
         """The transaction of `put` has committed: publishes leased rows and wakes consumers for the others."""
+        self._count(batch)
         handed: dict[tuple[str, Lane], list[Message]] = defaultdict(list)
+        ready: dict[tuple[str, Lane], UUID] = {}  # the first of each: ids grow within a batch
         for out in batch:
-            metrics.ACCEPTED.labels(self.source, "rabbitmq" if out.leased else "postgres").inc()
             for destination in () if out.draft.delay else out.destinations:
                 if out.leased:
                     handed[destination, out.lane].append(_message(self.source, out))
                 else:
-                    self._notifier.ready(destination, out.lane, out.id)
+                    ready.setdefault((destination, out.lane), out.id)
+        for (destination, lane), first in ready.items():
+            self._notifier.ready(destination, lane, first)
         if self.relay is not None and any(out.external for out in batch):
             self.relay.look()
         for (destination, lane), messages in handed.items():
             assert self.broker is not None  # noqa: S101 - only the broker route leases
             self.broker.hand_over(destination, lane, messages)
+
+    def _count(self, batch: Sequence[Outgoing]) -> None:
+        leased = sum(out.leased for out in batch)
+        for route, number in (("rabbitmq", leased), ("postgres", len(batch) - leased)):
+            if number:
+                metrics.ACCEPTED.labels(self.source, route).inc(number)
 
     async def close(self) -> None:
         """Waits for commits under way."""
@@ -102,12 +110,15 @@ class Producer:
     def _holder(self) -> str:
         return self.broker.holder if self.broker else ""
 
-    def _address(self, draft: Draft) -> Outgoing:
+    def _addressed(self, drafts: Sequence[Draft]) -> list[Outgoing]:
+        return [self._address(*pair) for pair in zip(drafts, self._ids.several(len(drafts)), strict=True)]
+
+    def _address(self, draft: Draft, identifier: UUID) -> Outgoing:
         route = route_for(draft.type)
         lane = draft.lane or self._lane(draft, route.lane)
         leased = not draft.delay and self.broker is not None and self.broker.admits(route.destinations, lane)
         return Outgoing(
-            self._ids.new(),
+            identifier,
             draft,
             lane,
             route.destinations,
@@ -123,19 +134,24 @@ class Producer:
         return Lane.OVERFLOW
 
     async def _commit(self, drafts: Sequence[Draft]) -> Sequence[Receipt | Exception]:
-        batch = [self._address(draft) for draft in drafts]
+        batch = self._addressed(drafts)
         await self._faults.reach("received, not stored")
+        with database_away_named():
+            return await self._write(batch)
+
+    async def _write(self, batch: Sequence[Outgoing]) -> Sequence[Receipt | Exception]:
         async with connection(self._pool, self._timeout) as conn:
-            if any(draft.delay for draft in drafts):
+            if any(out.draft.delay for out in batch):
                 async with conn.transaction():
                     new = await self._store(conn, batch)
             else:  # one statement is one transaction
                 new = await self._store(conn, batch)
             metrics.ACCEPT_BATCH.labels(self.source).observe(len(batch))
             await self._faults.reach("stored, not announced")
-            self.sent([out for out in batch if out.id in new])
             if len(new) == len(batch):
+                self.sent(batch)
                 return [Receipt(out.id, duplicate=False) for out in batch]
+            self.sent([out for out in batch if out.id in new])
             return await self._with_duplicates(conn, batch, new)
 
     async def _store(self, conn: Connection, batch: Sequence[Outgoing]) -> set[UUID]:

@@ -28,11 +28,16 @@ class Outgoing:
 
 # Rows are inserted in the order of their keys, so that two batches with the same two webhooks wait for each other
 # once instead of deadlocking. A row that lost the race for its key gets no outbox row: it is not in `stored`.
+# All but the bodies comes as one JSON: asyncpg takes twice as long over arrays, one value after the other.
 PUT = """
 WITH input AS (
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::text[],
-                         $8::text[], $9::text[], $10::text[], $11::jsonb[], $12::bytea[])
-        AS i(id, type, shop, key, time, subject, dataschema, content_type, traceparent, correlation_id, headers, body)
+    SELECT * FROM ROWS FROM (
+        json_to_recordset($1::json) AS (
+            id uuid, type text, shop text, key text, time timestamptz, subject text, dataschema text, content_type text,
+            traceparent text, correlation_id text, headers jsonb
+        ),
+        unnest($2::bytea[])
+    ) AS i(id, type, shop, key, time, subject, dataschema, content_type, traceparent, correlation_id, headers, body)
 ), stored AS (
     INSERT INTO SOURCE.messages
         (id, type, shop, key, time, subject, dataschema, content_type, traceparent, correlation_id, headers, body)
@@ -43,11 +48,10 @@ WITH input AS (
 ), ready AS (
     INSERT INTO SOURCE.outbox (destination, lane, id, holder, leased_until)
     SELECT r.destination, r.lane, r.id,
-           CASE WHEN r.leased THEN $18::text END,
-           CASE WHEN r.leased THEN now() + $19::interval
+           CASE WHEN r.leased THEN $4::text END,
+           CASE WHEN r.leased THEN now() + $5::interval
                 WHEN r.delay > 0 THEN now() + make_interval(secs => r.delay) END
-    FROM unnest($13::uuid[], $14::text[], $15::text[], $16::bool[], $17::float8[])
-        AS r(id, destination, lane, leased, delay)
+    FROM json_to_recordset($3::json) AS r(id uuid, destination text, lane text, leased bool, delay float8)
     JOIN stored USING (id)
 )
 SELECT id FROM stored
@@ -58,31 +62,42 @@ async def put(
     conn: Connection, source: str, batch: Sequence[Outgoing], *, holder: str, lease_seconds: float
 ) -> set[UUID]:
     """Stores the messages and the rows that are ready now; returns the ids that were not duplicates."""
-    columns = [
-        (
-            out.id, out.draft.type, out.draft.shop, out.draft.key, out.time, out.draft.subject, out.draft.dataschema,
-            out.draft.content_type, out.draft.traceparent, out.draft.correlation_id,
-            None if out.draft.headers is None else orjson.dumps(dict(out.draft.headers)).decode(), out.draft.body,
-        )
-        for out in batch
-    ]  # fmt: skip
-    rows = [
-        *(
-            (out.id, name, out.lane.value, out.leased, 0.0)
-            for out in batch
-            if not out.draft.delay
-            for name in out.destinations
-        ),
-        *((out.id, name, out.lane.value, False, out.draft.delay) for out in batch for name in out.external),
-    ]
     stored = await conn.fetch(
         bind(PUT, source=source),
-        *map(list, zip(*columns, strict=True)),
-        *(map(list, zip(*rows, strict=True)) if rows else ([], [], [], [], [])),
+        orjson.dumps([_message(out) for out in batch]).decode(),
+        [out.draft.body for out in batch],
+        orjson.dumps([row for out in batch for row in _rows(out)]).decode(),
         holder,
         timedelta(seconds=lease_seconds),
     )
     return {row["id"] for row in stored}
+
+
+def _message(out: Outgoing) -> dict[str, object]:
+    draft = out.draft
+    return {
+        "id": out.id.hex,
+        "type": draft.type,
+        "shop": draft.shop,
+        "key": draft.key,
+        "time": out.time,
+        "subject": draft.subject,
+        "dataschema": draft.dataschema,
+        "content_type": draft.content_type,
+        "traceparent": draft.traceparent,
+        "correlation_id": draft.correlation_id,
+        "headers": None if draft.headers is None else dict(draft.headers),
+    }
+
+
+def _rows(out: Outgoing) -> list[dict[str, object]]:
+    """The outbox rows: none for our own consumers where the message waits in `scheduled` first."""
+    draft, row = out.draft, {"id": out.id.hex, "lane": out.lane.value}
+    ready = () if draft.delay else out.destinations
+    return [
+        *({**row, "destination": name, "leased": out.leased, "delay": 0} for name in ready),
+        *({**row, "destination": name, "leased": False, "delay": draft.delay} for name in out.external),
+    ]
 
 
 DELAY = """

@@ -48,7 +48,7 @@ RETURNING id
 
 def _publish_before_commit() -> None:
     async def commit(self: Producer, drafts: Sequence[Draft]) -> Sequence[Receipt | Exception]:
-        batch = [self._address(draft) for draft in drafts]
+        batch = self._addressed(drafts)
         self.sent(batch)
         if self.broker is not None:
             await self.broker.drained()
