@@ -35,10 +35,11 @@ def reports(handler: str) -> float:
 
 
 def block(handler: str) -> None:
-    """Blocks until the watchdog has reported it, or for half a minute."""
-    before, reported = reports(handler), threading.Event()
+    """Blocks until the watchdog has reported it, or for half a minute; the loop's own thread does nothing but wait."""
+    reported = threading.Event()
 
     def look() -> None:
+        before = reports(handler)
         while reports(handler) == before and not reported.is_set():
             time.sleep(0.01)
         reported.set()

@@ -232,7 +232,7 @@ async def test_a_lost_client_frees_what_it_held(server: Server) -> None:
 
 
 async def test_a_session_that_is_silent_for_too_long_is_ended_with_its_locks(server: Server) -> None:
-    silent, other = await server.connect(idle_session_timeout="0.2s"), await server.connect()
+    other, silent = await server.connect(), await server.connect(idle_session_timeout="1s")
     take = bind(slots.TAKE, consumer="worker")
     assert await silent.fetchval(take, 7, 1, [], -1.0) == 0
     assert await other.fetchval(take, 7, 1, [], -1.0) is None
