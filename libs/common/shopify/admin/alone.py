@@ -30,6 +30,6 @@ class Alone:
 
     def _begun(self, shop: str, now: float) -> Level:
         last: Lease | None = self._last.get(shop)
-        available = UNKNOWN.available if last is None else last.available
+        available = UNKNOWN.maximum if last is None else last.available
         maximum, rate = (UNKNOWN.maximum, UNKNOWN.restore_rate) if last is None else (last.maximum, last.rate)
         return Level(available * SHARE, now, maximum * SHARE, rate * SHARE, known=True)

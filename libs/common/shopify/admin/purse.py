@@ -35,9 +35,10 @@ class Purse:
 
     def spend(self, cost: float, now: float) -> bool:
         """Takes points that may be spent now, those that end first first."""
-        if sum(grant.points for grant in self._grants if grant.begins <= now) < cost:
+        valid = [grant for grant in self._grants if grant.begins <= now < grant.begins + HOLD]
+        if sum(grant.points for grant in valid) < cost:
             return False
-        for grant in self._grants:
+        for grant in valid:
             part = min(cost, grant.points)
             grant.points -= part
             cost -= part

@@ -1,6 +1,6 @@
 """The limits of the REST Admin API, for apps that still call it (SHOPIFY 6.5). No I/O.
 
-A shop's bucket holds `size` calls and leaks some per second: 2 on most plans, 4 on Advanced, 20 on Plus. Each answer says
+A shop's bucket holds `size` calls and leaks some per second: 2 on most plans, 4 on Advanced, 20 on Plus. An answer says
 how full it is: `X-Shopify-Shop-Api-Call-Limit: 32/40`.
 """
 

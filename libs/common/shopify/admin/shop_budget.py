@@ -137,7 +137,7 @@ class ShopBudget:
             return
         lease = await self._asked(self._ask(first, now))
         if lease.granted:
-            self._purse.add(lease.points, now + lease.wait)
+            self._purse.add(lease.points, max(now + lease.wait, self._clock.monotonic()))
             self._promised = first
         elif lease.wait > first.until - now and not first.turn.done():
             first.turn.set_exception(self._too_late(0.0, first.lane))
