@@ -1,4 +1,4 @@
-"""Calls shops from a process of its own, as fast as their points allow, until it is told to stop: `main` of a test's child.
+"""Calls a shop from a process of its own, as fast as its points allow, until it is told to stop.
 
 Prints `ready`, and at the end one line of JSON: how often each call ended how.
 """
@@ -19,12 +19,12 @@ import orjson
 from libs.common import logs
 from libs.common.clock import SystemClock
 from libs.common.db import direct_connections, open_pool
+from libs.common.service import start
 from libs.common.shopify.admin.client import AdminClient
 from libs.common.shopify.admin.config import AdminSettings
 from libs.common.shopify.admin.errors import AdminError
 from libs.common.shopify.admin.lanes import ApiLane
 from libs.common.shopify.admin.open import open_admin
-from libs.common.service import start
 from tests.integration.admin_stand_in import AdminStandIn
 
 ROOT = Path(__file__).parents[2]
