@@ -1,6 +1,7 @@
 """The client against a scripted Shopify, with a real Postgres for its budgets."""
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -318,3 +319,14 @@ async def test_goes_on_slowly_without_postgres_and_comes_back(
 async def test_without_its_table_calls_go_on(empty_database: str, shopify: AdminStandIn) -> None:
     async with admin_client(empty_database, shopify) as admin:
         assert (await admin.graphql(SHOP, QUERY)).data
+
+
+async def test_an_auth_that_hangs_is_not_waited_for_beyond_the_deadline(
+    database: str, shopify: AdminStandIn
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        async with admin_client(database, shopify, auth_url=url) as admin:
+            with pytest.raises(errors.TokenAway):
+                await admin.graphql(SHOP, QUERY, timeout=0.3)
+    assert not shopify.seen

@@ -13,6 +13,7 @@ What goes wrong is in `errors`. What is tried again by itself, within the caller
     INTERNAL_SERVER_ERROR                   yes         only with an idempotency key
 """
 
+import asyncio
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -63,14 +64,14 @@ class AdminClient:
         """
         call = self._calls.make(shop_domain(shop), query, variables or {}, lane, idempotency_key)
         until = self._clock.monotonic() + timeout
-        token, tries, refused = await self._token(call.shop), 0, False
+        token, tries, refused = await self._token(call.shop, until), 0, False
         while True:
             try:
                 return await self._attempt(call, token, until)
             except TokenRefused as error:
                 if refused:
                     raise _as(errors.AccessEnded(_ACCESS_SECONDS, str(error)), error) from error
-                token, refused = await self._token(call.shop, token), True
+                token, refused = await self._token(call.shop, until, token), True
             except (TooMany, Faulty, NoAnswer, NothingSent) as error:
                 tries += 1
                 await self._pause(call, error, tries, until)
@@ -135,10 +136,13 @@ class AdminClient:
             raise _as(final, error) from error
         await self._clock.sleep(seconds)
 
-    async def _token(self, shop: str, refused: ShopToken | None = None) -> ShopToken:
+    async def _token(self, shop: str, until: float, refused: ShopToken | None = None) -> ShopToken:
         """The shop's token; another one where Shopify has refused the first."""
         try:
-            return await (self._tokens.token(shop) if refused is None else self._tokens.renewed(refused))
+            async with asyncio.timeout(until - self._clock.monotonic()):
+                return await (self._tokens.token(shop) if refused is None else self._tokens.renewed(refused))
+        except TimeoutError as error:
+            raise errors.TokenAway(_AUTH_SECONDS, "services/auth did not answer in time") from error
         except AuthAway as error:
             raise errors.TokenAway(error.retry_after or _AUTH_SECONDS, str(error)) from error
         except NeedsAuthorization as error:
