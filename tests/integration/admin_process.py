@@ -57,7 +57,7 @@ async def calling(
     )  # fmt: skip
     try:
         assert process.stdout is not None
-        assert await asyncio.wait_for(process.stdout.readline(), 30) == b"ready\n"
+        assert await asyncio.wait_for(process.stdout.readline(), 60) == b"ready\n"
         yield Caller(process)
     finally:
         if process.returncode is None:
