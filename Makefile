@@ -42,7 +42,8 @@ imports: $(DEVELOPMENT) ## which package may import which
 	$(BIN)/lint-imports --no-cache
 
 chaos: $(DEVELOPMENT) ## the long fault suite, which writes its table to docs/reliability.md (SEED=… repeats a run)
-	@CHAOS_REPORT=1 $(BIN)/pytest tests/chaos tests/simulation -m "long or not long" $(ARGS)
+	@CHAOS_REPORT=1 $(BIN)/pytest tests/chaos tests/simulation tests/integration/test_admin_budget_processes.py \
+		-m "long or not long" $(ARGS)
 
 ifneq ($(wildcard bench/__main__.py),)
 bench: $(RUNTIME) ## side-by-side benchmarks: prints a table and writes it to bench/results/

@@ -56,6 +56,11 @@ def protocol_sql(name: str) -> Path:
     return Path(__file__).parent / "outbox" / "sql" / f"{name}.sql"
 
 
+def budget_sql(name: str) -> Path:
+    """A file of the Admin API's budget, for `run_sql`: its schema is one for all services that call Shopify."""
+    return Path(__file__).parent / "shopify" / "admin" / "sql" / f"{name}.sql"
+
+
 def migrate(
     database_url: str,
     services: Sequence[str] | None = None,

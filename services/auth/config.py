@@ -8,10 +8,10 @@ from yarl import URL
 from libs.common.db import IDLE_IN_TRANSACTION
 from libs.common.runtime.config import ConsumerSettings
 from libs.common.settings import Seconds
+from libs.common.shopify.addresses import on_this_machine
 
 Secret = Annotated[SecretStr, Field(min_length=1)]
 _TRIES = 2  # how often Shopify is asked in one turn at most
-_THIS_MACHINE = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class Settings(ConsumerSettings):
@@ -50,9 +50,9 @@ class Settings(ConsumerSettings):
         """Client secrets are sent there, so it is never anywhere else, and never beside merchants of Shopify's."""
         if value is None:
             return None
-        if URL(value).host not in _THIS_MACHINE:
+        if not on_this_machine(value):
             raise ValueError("the sandbox store runs on this machine only")
-        if (app_url := info.data.get("app_url")) and URL(app_url).host not in _THIS_MACHINE:
+        if (app_url := info.data.get("app_url")) and not on_this_machine(app_url):
             raise ValueError("the sandbox store is only for an APP_URL on this machine")
         return _address("SANDBOX_STORE_URL", value)
 

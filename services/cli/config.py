@@ -41,8 +41,9 @@ class RunSettings(CommonSettings):
     shopify_api_key: str | None = None
     app_url: str | None = None
     sandbox_store_url: str | None = None
+    auth_url: str | None = None
 
-    @field_validator("shopify_api_key", "app_url", "sandbox_store_url", mode="before")
+    @field_validator("shopify_api_key", "app_url", "sandbox_store_url", "auth_url", mode="before")
     @classmethod
     def _empty_means_unset(cls, value: object) -> object:
         return value or None

@@ -28,6 +28,7 @@ SERVICES: Mapping[str, str] = {
 SANDBOX = "services.sandbox"
 """The store that plays Shopify; `serve` does not know it, so that it is never on in production."""
 
+_EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - addresses to listen on, of which one can call itself
 _LOOPBACK = frozenset({"127.0.0.1", "localhost"})
 _SHUTDOWN_SECONDS = 2.0  # for work in flight: with Postgres to stop after it, Ctrl-C takes less than five
 _USUAL_PORT = 8080
@@ -53,7 +54,8 @@ def _run(common: CommonSettings) -> None:
         _configure_logs(common)
         with _database(common) as url:
             migrate(url)
-            overrides = {**_overrides(common), **_stores(common, port), "database_url": url, "port": port}
+            overrides = {**_overrides(common), **_stores(common, port), **_auth(common, port)}
+            overrides |= {"database_url": url, "port": port}
             start(until_signalled(_serve_all(overrides)))
 
 
@@ -96,6 +98,15 @@ def _stores(common: CommonSettings, port: int) -> dict[str, object]:
     if chosen.shopify_api_key or chosen.app_url or chosen.sandbox_store_url or common.host not in _LOOPBACK:
         return {}
     return {"sandbox_store_url": f"http://{common.host}:{port}/sandbox"}
+
+
+def _auth(common: CommonSettings, port: int) -> dict[str, object]:
+    """Where auth is: in this process, unless it is said to be elsewhere."""
+    return {} if RunSettings.load().auth_url else {"auth_url": f"http://{_reached_at(common.host)}:{port}"}
+
+
+def _reached_at(host: str) -> str:
+    return "127.0.0.1" if host in _EVERYWHERE else host
 
 
 async def _serve_all(overrides: dict[str, object]) -> None:

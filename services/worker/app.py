@@ -23,6 +23,8 @@ from libs.common.runtime.handlers import Registry, collect, discover
 from libs.common.runtime.schedules import Schedules
 from libs.common.runtime.watchdog import Watchdog
 from libs.common.service import Service, serve, until_signalled
+from libs.common.shopify.admin.client import AdminClient
+from libs.common.shopify.admin.open import open_admin
 from libs.common.tasks import Part, background
 from libs.common.web import require_ops
 from services.worker import routes
@@ -46,7 +48,10 @@ async def open_service(
             open_producer(settings, schema=NAME, pool=pool, clock=clock, faults=faults)
         )
         books = Books(pool, clock, settings.database_timeout_seconds, faults=faults or FaultPoints())
-        consumer = _consumer(settings, registry, pool, handler_pool, producer, clock, faults)
+        admin = await stack.enter_async_context(
+            open_admin(settings, pool, direct_connections(settings), clock, caller=NAME)
+        )
+        consumer = _consumer(settings, registry, pool, handler_pool, producer, clock, faults, admin)
         await stack.enter_async_context(_working(consumer, settings, registry, pool, producer, clock))
         yield Service(
             NAME,
@@ -83,10 +88,11 @@ def _consumer(
     producer: Producer,
     clock: Clock,
     faults: FaultPoints | None,
+    admin: AdminClient,
 ) -> Consumer:
     return Consumer(
         NAME, registry, pool, producer, settings, connect=direct_connections(settings), clock=clock,
-        handler_pool=handler_pool, open_broker=_open_broker(settings), faults=faults,
+        handler_pool=handler_pool, open_broker=_open_broker(settings), faults=faults, admin=admin,
     )  # fmt: skip
 
 

@@ -3,11 +3,12 @@
 from pydantic import Field, SecretStr
 
 from libs.common.runtime.config import ConsumerSettings
+from libs.common.shopify.admin.config import AdminSettings
 
 HANDLERS_HERE = "services.worker.handlers"
 
 
-class Settings(ConsumerSettings):
+class Settings(ConsumerSettings, AdminSettings):
     """The worker's settings. `HANDLERS` names packages outside, separated by commas."""
 
     port: int = Field(default=8084, ge=0, le=65535)

@@ -4,5 +4,6 @@ from libs.common.contracts.envelope import Message
 from libs.common.runtime.context import Context
 from libs.common.runtime.handlers import every, on
 from libs.common.runtime.outcomes import Cancelled, Later, Never
+from libs.common.shopify.admin.lanes import ApiLane
 
-__all__ = ["Cancelled", "Context", "Later", "Message", "Never", "every", "on"]
+__all__ = ["ApiLane", "Cancelled", "Context", "Later", "Message", "Never", "every", "on"]

@@ -8,6 +8,7 @@ from libs.common.db import Connection
 NEEDED = (
     *(f"{source}.{table}" for source in SOURCES for table in ("messages", "outbox")),
     *(f"worker.{table}" for table in ("scheduled", "failed", "history", "schedules", "orders")),
+    "shopify.budgets",
 )
 
 MISSING_TABLES = """

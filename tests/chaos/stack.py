@@ -144,6 +144,7 @@ class Stack:
             "RABBITMQ_URL": rabbitmq_url,
             "SHOPIFY_API_SECRET": SECRET,
             "OPS_TOKEN": OPS_TOKEN,
+            "SERVICE_KEY": "k" * 64,
             "HANDLERS": "tests.chaos.handlers",
             "LOG_LEVEL": "WARNING",
             "SHUTDOWN_SECONDS": "5",

@@ -27,6 +27,7 @@ from libs.common.outbox.names import bind
 from libs.common.outbox.open import open_producer
 from libs.common.outbox.producer import Producer
 from libs.common.outbox.wakes import Wake, channel
+from libs.common.runtime.calls import AdminApi
 from libs.common.runtime.config import ConsumerSettings
 from libs.common.runtime.consumer import Consumer, OpenBroker
 from libs.common.runtime.handlers import Registry, collect
@@ -145,6 +146,7 @@ class System:
         *,
         faults: FaultPoints | None = None,
         await_broker: bool = True,
+        admin: AdminApi | None = None,
         **changes: object,
     ) -> AsyncIterator[Worker]:
         """A worker that is up; it is stopped at the end, unless the test did that."""
@@ -159,7 +161,7 @@ class System:
         ):
             consumer = Consumer(
                 CONSUMER, handlers, pool, producer, settings, connect=direct_connections(settings), clock=SystemClock(),
-                handler_pool=handler_pool, open_broker=options(settings), faults=faults,
+                handler_pool=handler_pool, open_broker=options(settings), faults=faults, admin=admin,
             )  # fmt: skip
             worker = Worker(consumer, producer, asyncio.create_task(consumer.run()))
             try:

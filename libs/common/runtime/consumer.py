@@ -14,7 +14,10 @@ from libs.common.outbox.claim_store import Claimed, ClaimPlan
 from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.producer import Producer, instance_name
 from libs.common.runtime.arrivals import Arrivals
+from libs.common.runtime.cache import Cache
+from libs.common.runtime.calls import AdminApi
 from libs.common.runtime.config import ConsumerSettings
+from libs.common.runtime.context import Tools
 from libs.common.runtime.dispatcher import Dispatcher
 from libs.common.runtime.endings import Endings
 from libs.common.runtime.executor import Executor
@@ -48,6 +51,7 @@ class Consumer:
         open_broker: OpenBroker | None = None,
         sources: Sequence[str] = SOURCES,
         faults: FaultPoints | None = None,
+        admin: AdminApi | None = None,
     ) -> None:
         faults = faults or FaultPoints()
         self._settings = settings
@@ -75,6 +79,7 @@ class Consumer:
             clock,
             acquire_seconds=acquire,
             faults=faults,
+            tools=Tools(Cache(clock), admin),
         )
         self._dispatcher = Dispatcher(
             registry, pool, self._plan, self._hands, self._buffers, self._keeper, executor, endings, clock,

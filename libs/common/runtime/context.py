@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -9,13 +10,16 @@ import asyncpg
 import orjson
 import structlog
 
+from libs.common.clock import SystemClock
 from libs.common.contracts.envelope import Draft, Message
 from libs.common.contracts.topology import Lane
 from libs.common.db import Connection, connection, interrupts, is_lost
 from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.producer import Producer
 from libs.common.outbox.put_store import Outgoing
-from libs.common.runtime.outcomes import AlreadyDone, TransactionUsed
+from libs.common.runtime.cache import Cache
+from libs.common.runtime.calls import AdminApi, ShopApi
+from libs.common.runtime.outcomes import AlreadyDone, NotWired, TransactionOpen, TransactionUsed
 
 
 class EndMessages(Protocol):
@@ -24,8 +28,16 @@ class EndMessages(Protocol):
     async def __call__(self, conn: Connection) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the handlers of a process share."""
+
+    cache: Cache
+    admin: AdminApi | None = None
+
+
 class Context:
-    """A handler's hands: its one transaction, what it emits, its log, its idempotency key."""
+    """A handler's hands: its one transaction, what it emits, its shop's API, its log, its idempotency key."""
 
     def __init__(
         self,
@@ -34,6 +46,7 @@ class Context:
         pool: asyncpg.Pool,
         producer: Producer,
         end: EndMessages,
+        tools: Tools | None = None,
         acquire_seconds: float = 10.0,
         faults: FaultPoints | None = None,
     ) -> None:
@@ -42,9 +55,11 @@ class Context:
         self.interrupted = False  # Postgres left while the transaction was open
         self.gone: AlreadyDone | None = None  # the row was not there, whatever the handler made of that error
         self._pool, self._producer, self._end = pool, producer, end
+        self._tools = tools or Tools(Cache(SystemClock()))
         self._acquire_seconds = acquire_seconds
         self._faults = faults or FaultPoints()
         self._opened = False
+        self._open = False  # a transaction is open right now
         self.emitted: list[Draft] = []
 
     @property
@@ -62,6 +77,21 @@ class Context:
         """A logger that names the message in each line."""
         return structlog.get_logger("handler").bind(message_id=str(self.message.id), type=self.message.type)
 
+    @property
+    def cache(self) -> Cache:
+        """What this process keeps in memory for a while, for all its handlers."""
+        return self._tools.cache
+
+    def shopify(self, shop: str | None = None) -> ShopApi:
+        """The Admin API of a shop: of the message's own, where none is named."""
+        if self._tools.admin is None:
+            raise NotWired
+        return ShopApi(self._tools.admin, shop or self.message.shop, self._refuse_in_transaction)
+
+    def _refuse_in_transaction(self) -> None:
+        if self._open:
+            raise TransactionOpen
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """The one transaction that also ends the message: writes, emitted messages and the end commit together.
@@ -74,6 +104,7 @@ class Context:
             )
         self._opened = True
         async with connection(self._pool, self._acquire_seconds) as conn:
+            self._open = True
             try:
                 async with conn.transaction():
                     await self._end(conn)
@@ -86,6 +117,8 @@ class Context:
                 elif is_lost(conn) or interrupts(error):
                     self.interrupted = True
                 raise
+            finally:
+                self._open = False
             self.ended = True
             if emitted:
                 await self._faults.reach("stored, not announced")
@@ -134,9 +167,18 @@ class Context:
 class SharedContext(Context):
     """A context whose transaction is opened and committed by somebody else, around several handlers."""
 
-    def __init__(self, message: Message, conn: Connection, *, pool: asyncpg.Pool, producer: Producer) -> None:
-        super().__init__(message, pool=pool, producer=producer, end=_ended_already)
+    def __init__(
+        self,
+        message: Message,
+        conn: Connection,
+        *,
+        pool: asyncpg.Pool,
+        producer: Producer,
+        tools: Tools | None = None,
+    ) -> None:
+        super().__init__(message, pool=pool, producer=producer, end=_ended_already, tools=tools)
         self._conn = conn
+        self._open = True  # before the handler began, and after it has ended
         self.broken = False
 
     @asynccontextmanager

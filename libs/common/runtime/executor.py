@@ -15,7 +15,8 @@ from libs.common.errors import DatabaseAway
 from libs.common.outbox import end_store
 from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.producer import Producer
-from libs.common.runtime.context import Context, EndMessages, SharedContext
+from libs.common.runtime.cache import Cache
+from libs.common.runtime.context import Context, EndMessages, SharedContext, Tools
 from libs.common.runtime.endings import Endings, Result, told
 from libs.common.runtime.fence import Fenced
 from libs.common.runtime.handlers import Handler
@@ -51,10 +52,12 @@ class Executor:
         *,
         acquire_seconds: float,
         faults: FaultPoints,
+        tools: Tools | None = None,
     ) -> None:
         self._pool, self._producer, self._slots, self._endings = pool, producer, slots, endings
         self._clock, self._faults = clock, faults
         self._acquire_seconds = acquire_seconds
+        self._tools = tools or Tools(Cache(clock))
 
     async def run(self, handler: Handler | None, group: Sequence[Delivery]) -> Results:
         """Works on deliveries that may share a transaction; returns what became of each."""
@@ -154,7 +157,9 @@ class Executor:
         return {d: Result.COMPLETED if d.message.id in live else Result.DUPLICATE for d in group}
 
     async def _share(self, handler: Handler, delivery: Delivery, conn: Connection) -> list[Draft]:
-        context = SharedContext(delivery.message, conn, pool=self._pool, producer=self._producer)
+        context = SharedContext(
+            delivery.message, conn, pool=self._pool, producer=self._producer, tools=self._tools
+        )
         if error := await self._call(handler, delivery.message, context):
             raise error
         if context.broken:
@@ -218,8 +223,7 @@ class Executor:
     def _context(self, delivery: Delivery, end: EndMessages) -> Context:
         return Context(
             delivery.message, pool=self._pool, producer=self._producer, end=end,
-            acquire_seconds=self._acquire_seconds,
-            faults=self._faults,
+            acquire_seconds=self._acquire_seconds, tools=self._tools, faults=self._faults,
         )  # fmt: skip
 
 

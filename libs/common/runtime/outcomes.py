@@ -29,6 +29,14 @@ class TransactionUsed(ShopbusError):
     """A handler has one transaction, the one that ends its message; it opened a second one, or emitted after it."""
 
 
+class TransactionOpen(ShopbusError):
+    """Shopify was called inside the handler's transaction: call first, then open it, and write."""
+
+
+class NotWired(ShopbusError):
+    """The Admin API was not opened for the handlers of this service."""
+
+
 class HandlerDefinitionError(ShopbusError):
     """A handler is declared in a way that cannot work; the message names it."""
 

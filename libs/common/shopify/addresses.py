@@ -19,6 +19,14 @@ _ADMIN_PAGE = re.compile(
 )
 
 
+_THIS_MACHINE = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def on_this_machine(url: str) -> bool:
+    """Whether an address leads nowhere else: secrets and tokens are sent to the sandbox store."""
+    return URL(url).host in _THIS_MACHINE
+
+
 @dataclass(frozen=True, slots=True)
 class Addresses:
     """Builds every address of Shopify's that auth needs, from a shop whose domain was checked before."""

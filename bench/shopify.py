@@ -1,0 +1,46 @@
+"""A Shopify that answers every call at once and never runs out of points, and an auth with a token for every shop."""
+
+import asyncio
+import os
+from datetime import UTC, datetime, timedelta
+
+import orjson
+from aiohttp import web
+
+from libs.common.service import start, until_signalled
+
+_BUCKET = {"maximumAvailable": 1_000_000, "currentlyAvailable": 999_000, "restoreRate": 1_000_000}
+_ANSWER = orjson.dumps({
+    "data": {"shop": {"name": "bench"}},
+    "extensions": {"cost": {"requestedQueryCost": 2, "actualQueryCost": 2, "throttleStatus": _BUCKET}},
+})  # fmt: skip
+_HEADERS = {"Content-Type": "application/json", "X-Request-Id": "bench", "X-Shopify-API-Version": "2026-10"}
+
+
+async def _answer(request: web.Request) -> web.Response:
+    await request.read()
+    return web.Response(body=_ANSWER, headers=_HEADERS)
+
+
+async def _token(_: web.Request) -> web.Response:
+    expires_at = (datetime.now(UTC) + timedelta(hours=9)).isoformat()
+    return web.json_response(
+        {"access_token": "shpat_0", "scopes": "", "expires_at": expires_at, "version": 1, "generation": 1}
+    )
+
+
+async def _serve() -> None:
+    app = web.Application()
+    app.router.add_post("/stores/{shop}/admin/api/{version}/graphql.json", _answer)
+    app.router.add_get("/internal/auth/shops/{shop}/token", _token)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", int(os.environ["PORT"])).start()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()
+
+
+if __name__ == "__main__":
+    start(until_signalled(_serve()))

@@ -1,0 +1,34 @@
+"""A client of the Admin API, with the stand-in behind it and a real Postgres for its budgets."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from libs.common.clock import SystemClock
+from libs.common.db import direct_connections, open_pool
+from libs.common.shopify.admin.client import AdminClient
+from libs.common.shopify.admin.config import AdminSettings
+from libs.common.shopify.admin.open import open_admin
+from tests.integration.admin_stand_in import AdminStandIn
+
+SHOP, OTHER_SHOP = "one.myshopify.com", "two.myshopify.com"
+QUERY = "query ShopName { shop { name } }"
+MUTATION = "mutation Rename { shopRename { shop { name } userErrors { field message } } }"
+KEYED = "mutation Pay($idempotencyKey: String!) { pay @idempotent(key: $idempotencyKey) { done } }"
+
+
+def admin_settings(database: str, shopify: AdminStandIn, **changes: object) -> AdminSettings:
+    return AdminSettings.load(**{
+        "database_url": database, "service_key": "k" * 64, "auth_url": shopify.auth_url,
+        "sandbox_store_url": shopify.url, **changes,
+    })  # fmt: skip
+
+
+@asynccontextmanager
+async def admin_client(database: str, shopify: AdminStandIn, **changes: object) -> AsyncIterator[AdminClient]:
+    """A client as a service opens it."""
+    settings = admin_settings(database, shopify, **changes)
+    async with (
+        open_pool(settings) as pool,
+        open_admin(settings, pool, direct_connections(settings), SystemClock(), caller="worker") as client,
+    ):
+        yield client
