@@ -10,12 +10,16 @@ from aiohttp import web
 from yarl import URL
 
 from libs.common.shopify.scopes import Scopes
-from libs.common.shopify.shop_domain import InvalidShopDomain, shop_domain
-from libs.common.web import Problem, json_response, note, read_body
+from libs.common.web import Problem, json_response, read_body
 from services.sandbox.admin_api.answers import Asked, answer
 from services.sandbox.admin_api.buckets import Buckets
+from services.sandbox.admin_api.bulk import Workshop
+from services.sandbox.admin_api.bulk_fields import BulkFields
 from services.sandbox.admin_api.desk import Desk
+from services.sandbox.admin_api.pixels import Pixels
+from services.sandbox.admin_api.subscriptions import Subscriptions
 from services.sandbox.grants import Grants
+from services.sandbox.home import shop_of
 from services.sandbox.scene import Json
 from services.sandbox.stage import Stage
 from services.sandbox.stock import Stock
@@ -34,6 +38,7 @@ class AdminApi:
     grants: Grants
     stock: Stock
     buckets: Buckets
+    workshop: Workshop
     version: str
     weather: Weather = field(default_factory=Weather)
 
@@ -42,11 +47,12 @@ class AdminApi:
         return [
             web.post(store + "/api/{version}/graphql.json", self.graphql),
             web.get(f"{store}/bucket.json", self.bucket),
+            web.get(store + "/bulk/{file}.jsonl", self.bulk_file),
         ]
 
     async def graphql(self, request: web.Request) -> web.Response:
         """The Admin API, in any weather."""
-        shop, mishap = _shop(request), self.weather.next()
+        shop, mishap = shop_of(request), self.weather.next()
         body = await read_body(request, limit=_BODY_BYTES, seconds=_BODY_SECONDS)
         if (refused := _refused(mishap)) is not None:
             return self._headed(refused)
@@ -65,13 +71,32 @@ class AdminApi:
 
     async def bucket(self, request: web.Request) -> web.Response:
         """How the app kept to a shop's rate limit: for tests of a client."""
-        return json_response(self.buckets.of(_shop(request)).report())
+        return json_response(self.buckets.of(shop_of(request)).report())
+
+    async def bulk_file(self, request: web.Request) -> web.StreamResponse:
+        """The result of a bulk operation: whoever has the address may read it, as at Shopify."""
+        files = {one.file: one for one in self.grants.ledger.look(shop_of(request)).bulk.values()}
+        found = files.get(request.match_info["file"])
+        if found is None or found.completed_at is None:
+            raise Problem(404, "there is no such file", kind="file")
+        return web.FileResponse(self.workshop.path(found), headers={"Content-Type": "application/jsonl"})
+
+    def _fields(self, desk: Desk) -> dict[str, Any]:
+        """What the root fields of queries and mutations resolve to."""
+        ledger, clock, shop, scopes = self.grants.ledger, self.stock.clock, desk.shop, desk.scopes
+        files = f"{self.stage.admin(shop)}/bulk"
+        return {
+            **desk.fields(),
+            **Subscriptions(ledger, clock, shop, scopes, self.stage.app_url, self.version).fields(),
+            **Pixels(ledger, clock, shop, scopes).fields(),
+            **BulkFields(self.workshop, shop, scopes, files).fields(),
+        }
 
     def _answer(self, shop: str, allowed: str, asked: Asked) -> Json:
         self.stock.open(shop)
         desk = Desk(self.stage, self.stock, shop, Scopes.parse(allowed).expanded)
         bucket, now = self.buckets.of(shop), self.buckets.clock.monotonic()
-        facts = answer(asked, bucket, desk.fields, now)
+        facts = answer(asked, bucket, lambda: self._fields(desk), now)
         if desk.warnings:
             facts.setdefault("extensions", {})["search"] = desk.warnings
         return facts
@@ -106,15 +131,6 @@ def _spoilt(mishap: Mishap, facts: Json) -> Json:
         error = {"message": _FULL, "path": [lost], "extensions": {"code": "INTERNAL_SERVER_ERROR"}}
         facts["errors"] = [*facts.get("errors", []), error]
     return facts
-
-
-def _shop(request: web.Request) -> str:
-    try:
-        shop = shop_domain(request.match_info["shop"])
-    except InvalidShopDomain:
-        raise Problem(404, "there is no such store", kind="shop") from None
-    note(request, shop=shop)
-    return shop
 
 
 def _asked(body: bytes) -> Asked:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from services.sandbox.admin_api.buckets import Plan, Rate
+from services.sandbox.news import Losses
 from services.sandbox.stock import Sizes
 from services.sandbox.weather import Weather
 
@@ -15,3 +16,7 @@ class Setup:
     rate: Rate = Plan.STANDARD.value
     rates: dict[str, Rate] = field(default_factory=dict)  # of single shops
     api_weather: Weather = field(default_factory=Weather)
+    bulk_weather: Weather = field(
+        default_factory=Weather
+    )  # any mishap of one operation ends it halfway; SLOW slows it
+    losses: Losses = field(default_factory=Losses)  # of deliveries to subscriptions

@@ -7,6 +7,7 @@ makers as every webhook's payload. So the Admin API, a bulk operation and a webh
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import islice
 from random import Random
 
 from cachetools import LRUCache
@@ -124,6 +125,14 @@ class Stock:
     def customer_of(self, order: Row) -> Row | None:
         """Who bought; None where the store has forgotten the person."""
         return self.shelves.by_number(order.shop, "customers", self._buyer(order))
+
+    def orders_of(self, customer: Row, *, limit: int) -> list[Row]:
+        """The first orders of a customer."""
+        step = max(self.sizes.customers, 1)
+        end = self.shelves.next_number(customer.shop, "orders")
+        numbers = range(customer.number, end, step) if customer.number < step else range(0)
+        found = (self.shelves.by_number(customer.shop, "orders", number) for number in numbers)
+        return list(islice((row for row in found if row), limit))
 
     def rows(
         self, shop: str, kind: str, search: Search, *, key: SortKey = SortKey.ID, reverse: bool = False

@@ -30,7 +30,7 @@ def answer(asked: Asked, bucket: Bucket, fields: Callable[[], Fields], now: floa
         document = read(asked.query, asked.operation, asked.variables)
     except BadDocument as bad:
         return {"errors": bad.errors}
-    costing = document.costing()
+    costing = cost.Costing(document)
     requested = costing.requested()
     if requested > cost.MOST:
         return {"errors": [_too_costly(requested)]}

@@ -11,19 +11,15 @@ from enum import Enum
 from typing import Any
 
 from graphql import (
-    DocumentNode,
     FieldNode,
-    FragmentDefinitionNode,
-    FragmentSpreadNode,
     GraphQLObjectType,
-    GraphQLSchema,
-    InlineFragmentNode,
-    OperationDefinitionNode,
     SelectionSetNode,
     get_named_type,
     is_leaf_type,
     value_from_ast_untyped,
 )
+
+from services.sandbox.admin_api.documents import Document, fields_of, key_of, schema
 
 OBJECT, CONNECTION, MUTATION = 1, 2, 10
 MOST = 1000
@@ -43,29 +39,9 @@ class _Unknown(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Costing:
-    """Counts one operation of a document."""
+    """Counts the operation of a document."""
 
-    schema: GraphQLSchema
-    fragments: Mapping[str, FragmentDefinitionNode]
-    operation: OperationDefinitionNode
-    variables: Mapping[str, Any]
-
-    @classmethod
-    def of(
-        cls,
-        schema: GraphQLSchema,
-        document: DocumentNode,
-        operation: OperationDefinitionNode,
-        variables: Mapping[str, Any],
-    ) -> "Costing":
-        parts = document.definitions
-        fragments = {one.name.value: one for one in parts if isinstance(one, FragmentDefinitionNode)}
-        defaults = {
-            one.variable.name.value: value_from_ast_untyped(one.default_value)
-            for one in operation.variable_definitions or ()
-            if one.default_value is not None
-        }
-        return cls(schema, fragments, operation, {**defaults, **variables})
+    document: Document
 
     def requested(self) -> int:
         """Points that are reserved before the operation runs."""
@@ -76,20 +52,19 @@ class Costing:
         return self._operation(data) if data else 0
 
     def _operation(self, data: Any) -> int:
-        root = self.schema.get_root_type(self.operation.operation)
-        if root is None:
-            return 0
-        return self._all(root, self.operation.selection_set, data)
+        operation = self.document.operation
+        root = schema().get_root_type(operation.operation)
+        return self._all(root, operation.selection_set, data) if root else 0
 
     def _all(self, parent: GraphQLObjectType, chosen: SelectionSetNode | None, data: Any) -> int:
-        return sum(self._field(parent, field, data) for field in self._fields(chosen))
+        return sum(self._field(parent, field, data) for field in fields_of(self.document, chosen))
 
     def _field(self, parent: GraphQLObjectType, field: FieldNode, data: Any) -> int:
         definition = parent.fields.get(field.name.value)
         if definition is None or is_leaf_type(kind := get_named_type(definition.type)):
             return 0
-        value = data if data is _Unknown.YET else data.get(_key(field))
-        if parent is self.schema.mutation_type:
+        value = data if data is _Unknown.YET else data.get(key_of(field))
+        if parent is schema().mutation_type:
             return MUTATION
         if value is None or kind.name in _VALUES or not isinstance(kind, GraphQLObjectType):
             return 0
@@ -108,15 +83,16 @@ class Costing:
 
     def _lists(self, field: FieldNode, value: Any) -> Iterator[tuple[SelectionSetNode | None, Any]]:
         """What is asked of each node and the nodes that came: under `nodes`, or under `edges`."""
-        for part in self._fields(field.selection_set):
-            found = value if value is _Unknown.YET else value.get(_key(part))
+        for part in fields_of(self.document, field.selection_set):
+            found = value if value is _Unknown.YET else value.get(key_of(part))
             if part.name.value == "nodes":
                 yield part.selection_set, found
             if part.name.value == "edges":
                 inner = next(
-                    (one for one in self._fields(part.selection_set) if one.name.value == "node"), None
+                    (one for one in fields_of(self.document, part.selection_set) if one.name.value == "node"),
+                    None,
                 )
-                yield (inner.selection_set, _inside(found, _key(inner))) if inner else (None, found)
+                yield (inner.selection_set, _inside(found, key_of(inner))) if inner else (None, found)
 
     def _nodes(
         self, node: GraphQLObjectType, field: FieldNode, chosen: SelectionSetNode | None, found: Any
@@ -129,23 +105,9 @@ class Costing:
         """How many nodes are asked for; what is no number is refused when the query runs."""
         for argument in field.arguments or ():
             if argument.name.value == "first":
-                first = value_from_ast_untyped(argument.value, dict(self.variables))
+                first = value_from_ast_untyped(argument.value, dict(self.document.variables))
                 return first if isinstance(first, int) and first > 0 else 0
         return 0
-
-    def _fields(self, chosen: SelectionSetNode | None) -> Iterator[FieldNode]:
-        """The fields of a selection with those of its fragments."""
-        for part in chosen.selections if chosen else ():
-            if isinstance(part, FieldNode):
-                yield part
-            elif isinstance(part, InlineFragmentNode):
-                yield from self._fields(part.selection_set)
-            elif isinstance(part, FragmentSpreadNode):
-                yield from self._fields(self.fragments[part.name.value].selection_set)
-
-
-def _key(field: FieldNode) -> str:
-    return field.alias.value if field.alias else field.name.value
 
 
 def _inside(edges: Any, key: str) -> Any:

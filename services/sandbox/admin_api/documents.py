@@ -1,7 +1,7 @@
 """Reads GraphQL documents against the schema, and says what is wrong with them in Shopify's words."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -10,17 +10,22 @@ from typing import Any
 from cachetools import LRUCache
 from graphql import (
     DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
     GraphQLError,
     GraphQLSchema,
     GraphQLSyntaxError,
+    InlineFragmentNode,
     OperationDefinitionNode,
+    SelectionSetNode,
     build_schema,
     parse,
     validate,
+    value_from_ast_untyped,
 )
 from graphql.utilities import get_operation_ast
 
-from services.sandbox.admin_api.cost import Costing
 from services.sandbox.scene import Json
 
 _UNKNOWN_FIELD = re.compile(r"Cannot query field '(\w+)' on type '(\w+)'")
@@ -41,10 +46,22 @@ class Document:
 
     node: DocumentNode
     operation: OperationDefinitionNode
-    variables: Mapping[str, Any]
+    variables: Mapping[str, Any]  # with the defaults of those that were not given
+    fragments: Mapping[str, FragmentDefinitionNode]
 
-    def costing(self) -> Costing:
-        return Costing.of(schema(), self.node, self.operation, self.variables)
+    @classmethod
+    def of(
+        cls, node: DocumentNode, operation: OperationDefinitionNode, variables: Mapping[str, Any]
+    ) -> "Document":
+        """The document with one of its operations chosen."""
+        parts = node.definitions
+        fragments = {one.name.value: one for one in parts if isinstance(one, FragmentDefinitionNode)}
+        defaults = {
+            one.variable.name.value: value_from_ast_untyped(one.default_value)
+            for one in operation.variable_definitions or ()
+            if one.default_value is not None
+        }
+        return cls(node, operation, {**defaults, **variables}, fragments)
 
 
 @cache
@@ -64,7 +81,23 @@ def read(text: str, operation: str | None, variables: Mapping[str, Any]) -> Docu
     found = get_operation_ast(node, operation)
     if found is None:
         raise BadDocument([{"message": "An operation name is required"}])
-    return Document(node, found, variables)
+    return Document.of(node, found, variables)
+
+
+def fields_of(document: Document, chosen: SelectionSetNode | None) -> Iterator[FieldNode]:
+    """The fields of a selection with those of its fragments."""
+    for part in chosen.selections if chosen else ():
+        if isinstance(part, FieldNode):
+            yield part
+        elif isinstance(part, InlineFragmentNode):
+            yield from fields_of(document, part.selection_set)
+        elif isinstance(part, FragmentSpreadNode):
+            yield from fields_of(document, document.fragments[part.name.value].selection_set)
+
+
+def key_of(field: FieldNode) -> str:
+    """The name that a field has in the answer."""
+    return field.alias.value if field.alias else field.name.value
 
 
 def _valid(text: str) -> DocumentNode:
