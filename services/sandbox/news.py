@@ -118,7 +118,7 @@ class News:
     def _start(self, delivery: Delivery, to: Subscription | None) -> None:
         sent = Sent(delivery.triggered_at, delivery.shop, delivery.topic, delivery.uri or "")
         self.recent.append(sent)
-        if URL(sent.uri).host not in _THIS_MACHINE:
+        if not _is_here(sent.uri):
             self._end(sent, Fate.ELSEWHERE)
         elif to is not None and self._losses.next():
             self._end(sent, Fate.LOST)
@@ -147,6 +147,11 @@ class News:
         if self._ledger.look(shop).subscriptions.pop(str(gone.id), None) is not None:
             self._ledger.save()
             _log.warning("The sandbox deleted a subscription that failed.", topic=gone.topic, shop=shop)
+
+
+def _is_here(uri: str) -> bool:
+    """Whether an address is one of this machine: nothing made up leaves it."""
+    return uri.startswith(("http://", "https://")) and URL(uri).host in _THIS_MACHINE
 
 
 def _included(facts: Json, names: Sequence[str]) -> Json:

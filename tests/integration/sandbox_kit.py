@@ -158,3 +158,13 @@ async def sandbox(
         await stack.enter_async_context(serving([service], settings, port=port))
         client = await stack.enter_async_context(ClientSession())
         yield Sandbox(client, app, settings)
+
+
+async def subscribe(stores: Sandbox, token: str, topic: str, uri: str, **more: Any) -> dict[str, Any]:
+    """What the app is told when it subscribes to a topic."""
+    create = """mutation ($topic: WebhookSubscriptionTopic!, $input: WebhookSubscriptionInput!) {
+        webhookSubscriptionCreate(topic: $topic, webhookSubscription: $input) {
+            webhookSubscription { id topic uri } userErrors { field message } } }"""
+    answer = await stores.graphql(token, create, topic=topic, input={"uri": uri, **more})
+    payload: dict[str, Any] = answer["data"]["webhookSubscriptionCreate"]
+    return payload

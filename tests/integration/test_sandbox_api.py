@@ -1,5 +1,6 @@
 """The sandbox's Admin API over HTTP: what a client gets for its queries, and what they cost."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from services.sandbox.admin_api.buckets import Rate
 from services.sandbox.setup import Setup
 from services.sandbox.stock import Sizes
 from services.sandbox.weather import Mishap, Weather
-from tests.integration.sandbox_kit import Sandbox, sandbox
+from tests.integration.sandbox_kit import Sandbox, sandbox, subscribe
 from tests.waiting import poll
 
 READER = "read_orders,read_products,read_customers"
@@ -124,7 +125,8 @@ async def test_orders_older_than_sixty_days_need_a_scope_of_their_own(tmp_path: 
 
 async def test_what_happens_is_in_the_api_as_its_webhook_told_it(tmp_path: Path) -> None:
     detail = """query ($id: ID!) { order(id: $id) { legacyResourceId name createdAt updatedAt email
-        totalPriceSet { shopMoney { amount } } customer { id } lineItems(first: 5) { nodes { id product { id } } } } }"""
+        totalPriceSet { shopMoney { amount } } customer { id }
+        lineItems(first: 5) { nodes { id product { id } } } } }"""
     async with sandbox(tmp_path) as stores:
         token = await reader(stores)
         uri = f"{stores.settings.public_url}/webhooks/shopify"
@@ -135,8 +137,8 @@ async def test_what_happens_is_in_the_api_as_its_webhook_told_it(tmp_path: Path)
         asked = await stores.graphql(token, detail, id=f"gid://shopify/Order/{identifier}")
         order = asked["data"]["order"]
         assert (told["id"], told["name"], told["email"]) == (identifier, order["name"], order["email"])
-        assert instant(told["updated_at"]) == instant(order["updatedAt"])
-        assert instant(told["created_at"]) == instant(order["createdAt"])
+        assert datetime.fromisoformat(told["updated_at"]) == datetime.fromisoformat(order["updatedAt"])
+        assert datetime.fromisoformat(told["created_at"]) == datetime.fromisoformat(order["createdAt"])
         assert float(told["total_price"]) == float(order["totalPriceSet"]["shopMoney"]["amount"])
         assert told["customer"]["admin_graphql_api_id"] == order["customer"]["id"]
         lines = order["lineItems"]["nodes"]
@@ -251,18 +253,3 @@ async def test_an_unknown_search_field_is_ignored_and_told(tmp_path: Path) -> No
         answer = await stores.graphql(await reader(stores), ORDERS, first=1, query="colour:red")
         assert len(answer["data"]["orders"]["nodes"]) == 1
         assert answer["extensions"]["search"][0]["warnings"][0]["field"] == "colour"
-
-
-async def subscribe(stores: Sandbox, token: str, topic: str, uri: str, **more: Any) -> dict[str, Any]:
-    create = """mutation ($topic: WebhookSubscriptionTopic!, $input: WebhookSubscriptionInput!) {
-        webhookSubscriptionCreate(topic: $topic, webhookSubscription: $input) {
-            webhookSubscription { id topic uri } userErrors { field message } } }"""
-    answer = await stores.graphql(token, create, topic=topic, input={"uri": uri, **more})
-    payload: dict[str, Any] = answer["data"]["webhookSubscriptionCreate"]
-    return payload
-
-
-def instant(text: str) -> float:
-    from datetime import datetime  # noqa: PLC0415
-
-    return datetime.fromisoformat(text).timestamp()
