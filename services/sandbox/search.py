@@ -72,9 +72,9 @@ def _with(found: Search, name: str, comparison: str, value: str) -> Search:
         case "id", _:
             return replace(found, id=found.id.narrowed(comparison, _number(value)))
         case "created_at", _:
-            return replace(found, created=found.created.narrowed(comparison, _seconds(value, comparison)))
+            return replace(found, created=_in_time(found.created, comparison, value))
         case "updated_at", _:
-            return replace(found, updated=found.updated.narrowed(comparison, _seconds(value, comparison)))
+            return replace(found, updated=_in_time(found.updated, comparison, value))
         case "status", "":
             return replace(found, status=_word(value))
         case "financial_status", "":
@@ -91,6 +91,12 @@ def _number(value: str) -> int:
         return int(value.rpartition("/")[2])  # a global id is taken too
     except ValueError:
         raise BadSearch(f"{value!r} is no id") from None
+
+
+def _in_time(known: Range, comparison: str, value: str) -> Range:
+    if not comparison and _DATE.fullmatch(value):  # any time of that day
+        return known.narrowed(">=", _seconds(value, ">=")).narrowed("<=", _seconds(value, "<="))
+    return known.narrowed(comparison, _seconds(value, comparison))
 
 
 def _seconds(value: str, comparison: str) -> int:

@@ -66,8 +66,10 @@ class Costing:
         value = data if data is _Unknown.YET else data.get(key_of(field))
         if parent is schema().mutation_type:
             return MUTATION
-        if value is None or kind.name in _VALUES or not isinstance(kind, GraphQLObjectType):
+        if kind.name in _VALUES or not isinstance(kind, GraphQLObjectType):
             return 0
+        if value is None:
+            return OBJECT  # looked for, and not there: recorded answers count it
         if kind.name.endswith("Connection"):
             return self._connection(kind, field, value)
         if isinstance(value, list):
