@@ -1,9 +1,7 @@
 """What queries cost, by Shopify's rules and by its recorded answers."""
 
-from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,8 +9,7 @@ from hypothesis import strategies as st
 from services.sandbox.admin_api.buckets import Bucket, Rate
 from services.sandbox.admin_api.cost import Costing
 from services.sandbox.admin_api.documents import BadDocument, read
-
-RECORDINGS = Path(__file__).parents[3] / "shared" / "fixtures" / "graphql"
+from tests.recorded_answers import RECORDED, recording, recordings_needed
 
 
 def requested(query: str, **variables: Any) -> int:
@@ -76,25 +73,10 @@ def test_a_bucket_never_goes_below_zero_nor_over_its_size(requests: list[tuple[i
     assert bucket.throttled <= bucket.requests == len(requests)
 
 
-RECORDED = {
-    "customers_catalog.json": """{ customers(first: 3) { edges { cursor node { id displayName email legacyResourceId
-        locale note canDelete verifiedEmail taxExempt state numberOfOrders amountSpent { amount currencyCode }
-        defaultEmailAddress { emailAddress } defaultPhoneNumber { phoneNumber } defaultAddress { address1 city
-        province country zip formattedArea } createdAt updatedAt } }
-        pageInfo { hasNextPage hasPreviousPage startCursor endCursor } } }""",
-    "orders_catalog_next_page.json": """{ nextPage: orders(first: 1) { nodes { id name createdAt updatedAt
-        displayFinancialStatus displayFulfillmentStatus tags email }
-        pageInfo { hasNextPage hasPreviousPage startCursor endCursor } } }""",
-    "currentAppAccessScopes.json": "{ currentAppInstallation { accessScopes { handle } } }",
-    "bulkOperation_completed_poll.json": """{ bulkOperation(id: "gid://shopify/BulkOperation/1") { id status type
-        errorCode createdAt completedAt objectCount rootObjectCount fileSize url partialDataUrl query } }""",
-}
-
-
-@pytest.mark.skipif(not RECORDINGS.exists(), reason="the recorded answers are not part of the repository")
+@recordings_needed
 @pytest.mark.parametrize("name", RECORDED)
 def test_recorded_answers_cost_the_same(name: str) -> None:
-    recorded = orjson.loads((RECORDINGS / name).read_bytes())
+    recorded = recording(name)
     cost = recorded["extensions"]["cost"]
     costing = Costing(read(RECORDED[name], None, {}))
     assert costing.requested() == cost["requestedQueryCost"]

@@ -63,11 +63,13 @@ class Costing:
         definition = parent.fields.get(field.name.value)
         if definition is None or is_leaf_type(kind := get_named_type(definition.type)):
             return 0
-        value = data if data is _Unknown.YET else data.get(key_of(field))
         if parent is schema().mutation_type:
             return MUTATION
         if kind.name in _VALUES or not isinstance(kind, GraphQLObjectType):
             return 0
+        return self._object(kind, field, data if data is _Unknown.YET else data.get(key_of(field)))
+
+    def _object(self, kind: GraphQLObjectType, field: FieldNode, value: Any) -> int:
         if value is None:
             return OBJECT  # looked for, and not there: recorded answers count it
         if kind.name.endswith("Connection"):
