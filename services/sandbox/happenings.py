@@ -31,8 +31,9 @@ class Happenings:
     def topics(self) -> tuple[str, ...]:
         return (*CHANGES, *self._requests)
 
-    def happen(self, shop: str, topic: str, number: int | None = None) -> Json:
+    async def happen(self, shop: str, topic: str, number: int | None = None) -> Json:
         """One thing, now: what the webhook says. Raises `Impossible`."""
+        await self.stock.open(shop)
         facts = self._facts(shop, topic, number)
         self.news.happened(shop, topic, facts)
         return facts
@@ -70,7 +71,6 @@ class Happenings:
 
     def _person(self, shop: str, number: int | None) -> Row:
         """The customer with a number, else the one who was there first."""
-        self.stock.open(shop)
         shelves = self.stock.shelves
         if number is not None:
             found = shelves.by_number(shop, "customers", number)

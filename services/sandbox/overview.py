@@ -40,7 +40,6 @@ class Overview:
 def overview_of(
     shop: str, stock: Stock, news: News, ledger: Ledger, bucket: Bucket, topics: Sequence[str]
 ) -> Overview:
-    stock.open(shop)
     store = ledger.look(shop)
     return Overview(
         counts={kind: stock.shelves.count(shop, kind, EVERYTHING) for kind in KINDS},

@@ -1,6 +1,6 @@
 """HTTP of the sandbox store: Shopify's pages for merchants, and its endpoints for the app."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import NoReturn
@@ -34,7 +34,7 @@ class Endpoints:
     grants: Grants
     news: News
     weather: Weather
-    overview: Callable[[str], Overview]
+    overview: Callable[[str], Awaitable[Overview]]
 
     def routes(self) -> list[web.RouteDef]:
         base = URL(self.stage.url).path
@@ -65,7 +65,7 @@ class Endpoints:
         shop = shop_of(request)
         store = self.grants.ledger.look(shop)
         scopes = store.scopes if store.installed else None
-        return pages.admin(self.stage, shop, scopes=scopes, overview=self.overview(shop))
+        return pages.admin(self.stage, shop, scopes=scopes, overview=await self.overview(shop))
 
     async def ask_merchant(self, request: web.Request) -> web.Response:
         """The consent page."""

@@ -60,6 +60,7 @@ class AdminApi:
         allowed = self.grants.allowed(shop, token)
         if allowed is None:
             return self._headed(json_response({"errors": _UNAUTHORIZED}, 401))
+        await self.stock.open(shop)
         facts = self._answer(shop, allowed, _asked(body))
         if mishap is Mishap.SLOW:
             await asyncio.sleep(self.weather.delay)
@@ -93,7 +94,6 @@ class AdminApi:
         }
 
     def _answer(self, shop: str, allowed: str, asked: Asked) -> Json:
-        self.stock.open(shop)
         desk = Desk(self.stage, self.stock, shop, Scopes.parse(allowed).expanded)
         bucket, now = self.buckets.of(shop), self.buckets.clock.monotonic()
         facts = answer(asked, bucket, lambda: self._fields(desk), now)

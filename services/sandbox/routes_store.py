@@ -35,7 +35,8 @@ class StoreRoutes:
             web.get(f"{store}/overview.json", at_home(self.overview_json)),
         ]
 
-    def overview(self, shop: str) -> Overview:
+    async def overview(self, shop: str) -> Overview:
+        await self.happenings.stock.open(shop)
         return overview_of(
             shop,
             self.happenings.stock,
@@ -58,13 +59,13 @@ class StoreRoutes:
         raise web.HTTPSeeOther(self.stage.admin(shop))
 
     async def overview_json(self, request: web.Request) -> web.Response:
-        return json_response(self.overview(shop_of(request)).shown())
+        return json_response((await self.overview(shop_of(request))).shown())
 
     async def _many(self, shop: str, topic: str, number: int | None, count: int) -> list[int | None]:
         ids: list[int | None] = []
         for turn in range(count):
             try:
-                ids.append(_id_in(self.happenings.happen(shop, topic, number)))
+                ids.append(_id_in(await self.happenings.happen(shop, topic, number)))
             except Impossible as error:
                 raise Problem(422, str(error), kind="impossible") from error
             if turn % _BREATH == 0:

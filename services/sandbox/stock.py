@@ -4,6 +4,7 @@ A row says which resource, in which state, since when; everything else about it 
 makers as every webhook's payload. So the Admin API, a bulk operation and a webhook tell the same.
 """
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -52,22 +53,30 @@ class Stock:
     shelves: Shelves
     clock: Clock
     sizes: Sizes = field(default_factory=Sizes)
+    _opening: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
     _known: "LRUCache[tuple[str, str, int], Json | None]" = field(
         default_factory=lambda: LRUCache(_REMEMBERED), repr=False
     )
 
-    def open(self, shop: str) -> None:
-        """Makes the first goods of a store that nobody has looked at yet."""
-        if self.shelves.next_number(shop, "products"):
-            return
-        now = int(self.clock.now().timestamp())
-        with self.shelves.together():
-            for kind, count in (
+    async def open(self, shop: str) -> None:
+        """Makes the first goods of a store that nobody has looked at yet; many take a while, and hold up nobody."""
+        async with self._opening:
+            if self.shelves.next_number(shop, "products"):
+                return
+            now = int(self.clock.now().timestamp())
+            counts = (
                 ("customers", self.sizes.customers),
                 ("orders", self.sizes.orders),
-                ("products", self.sizes.products),
-            ):
-                self.shelves.put(self._first(shop, kind, count, now))
+                ("products", self.sizes.products),  # the last ones: where they are, all is there
+            )
+            for kind, count in counts:
+                await self._fill(self._first(shop, kind, count, now))
+
+    async def _fill(self, rows: Iterator[Row]) -> None:
+        while chunk := list(islice(rows, _CHUNK)):
+            with self.shelves.together():
+                self.shelves.put(chunk)
+            await asyncio.sleep(0)
 
     def _first(self, shop: str, kind: str, count: int, now: int) -> Iterator[Row]:
         """Rows in the order in which they came into being, the last one just now."""
@@ -80,11 +89,12 @@ class Stock:
             yield self._row(shop, kind, number, topic, created, updated)
 
     def happen(self, shop: str, topic: str, number: int | None = None) -> tuple[Row, Json]:
-        """Something happens to a resource, to any if none is named: the row as it is then, and what a webhook tells.
+        """Something happens in an opened store to a resource, to the one that rested longest if none is named.
+
+        Gives the row as it is then, and what a webhook tells.
 
         Raises `LookupError` where there is none that it could happen to.
         """
-        self.open(shop)
         kind, _, action = topic.partition("/")
         now = int(self.clock.now().timestamp())
         self._known.clear()
