@@ -33,7 +33,7 @@ class Happenings:
 
     async def happen(self, shop: str, topic: str, number: int | None = None) -> Json:
         """One thing, now: what the webhook says. Raises `Impossible`."""
-        await self.stock.open(shop)
+        await self.stock.open_in_pieces(shop)
         facts = self._facts(shop, topic, number)
         self.news.happened(shop, topic, facts)
         return facts

@@ -60,7 +60,7 @@ class AdminApi:
         allowed = self.grants.allowed(shop, token)
         if allowed is None:
             return self._headed(json_response({"errors": _UNAUTHORIZED}, 401))
-        await self.stock.open(shop)
+        await self.stock.open_in_pieces(shop)
         facts = self._answer(shop, allowed, _asked(body))
         if mishap is Mishap.SLOW:
             await asyncio.sleep(self.weather.delay)

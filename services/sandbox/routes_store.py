@@ -36,7 +36,7 @@ class StoreRoutes:
         ]
 
     async def overview(self, shop: str) -> Overview:
-        await self.happenings.stock.open(shop)
+        await self.happenings.stock.open_in_pieces(shop)
         return overview_of(
             shop,
             self.happenings.stock,

@@ -53,30 +53,34 @@ class Stock:
     shelves: Shelves
     clock: Clock
     sizes: Sizes = field(default_factory=Sizes)
-    _opening: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    _one_opens: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
     _known: "LRUCache[tuple[str, str, int], Json | None]" = field(
         default_factory=lambda: LRUCache(_REMEMBERED), repr=False
     )
 
-    async def open(self, shop: str) -> None:
-        """Makes the first goods of a store that nobody has looked at yet; many take a while, and hold up nobody."""
-        async with self._opening:
-            if self.shelves.next_number(shop, "products"):
-                return
-            now = int(self.clock.now().timestamp())
-            counts = (
-                ("customers", self.sizes.customers),
-                ("orders", self.sizes.orders),
-                ("products", self.sizes.products),  # the last ones: where they are, all is there
-            )
-            for kind, count in counts:
-                await self._fill(self._first(shop, kind, count, now))
+    def open(self, shop: str) -> None:
+        """Makes the first goods of a store that nobody has looked at yet."""
+        for _ in self._opening(shop):
+            pass
 
-    async def _fill(self, rows: Iterator[Row]) -> None:
-        while chunk := list(islice(rows, _CHUNK)):
-            with self.shelves.together():
-                self.shelves.put(chunk)
-            await asyncio.sleep(0)
+    async def open_in_pieces(self, shop: str) -> None:
+        """The same for a store of any size: meanwhile others are answered."""
+        async with self._one_opens:
+            for _ in self._opening(shop):
+                await asyncio.sleep(0)
+
+    def _opening(self, shop: str) -> Iterator[None]:
+        """Puts the goods on the shelves, and pauses after each few. Products come last: where they are, all is there."""
+        if self.shelves.next_number(shop, "products"):
+            return
+        now, sizes = int(self.clock.now().timestamp()), self.sizes
+        counts = (("customers", sizes.customers), ("orders", sizes.orders), ("products", sizes.products))
+        for kind, count in counts:
+            rows = self._first(shop, kind, count, now)
+            while chunk := list(islice(rows, _CHUNK)):
+                with self.shelves.together():
+                    self.shelves.put(chunk)
+                yield
 
     def _first(self, shop: str, kind: str, count: int, now: int) -> Iterator[Row]:
         """Rows in the order in which they came into being, the last one just now."""

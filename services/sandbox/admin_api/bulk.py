@@ -106,7 +106,7 @@ class Workshop:
         """Whether all was written: bad weather ends it halfway."""
         projection = Projection.of(read(one.query, None, {}))
         desk = self.desk(shop, frozenset(one.scopes.split(",")))
-        await desk.stock.open(shop)
+        await desk.stock.open_in_pieces(shop)
         mishap, rows, total = self.weather.next(), *_rows(desk, projection)
         last = total // 2 if mishap in {Mishap.BROKEN, Mishap.CUT_OFF, Mishap.PARTIAL} else None
         for number, chunk in enumerate(_batches(islice(rows, last))):
