@@ -70,7 +70,7 @@ class Stock:
                 await asyncio.sleep(0)
 
     def _opening(self, shop: str) -> Iterator[None]:
-        """Puts the goods on the shelves, and pauses after each few. Products come last: where they are, all is there."""
+        """Puts the goods on the shelves, a few at a time. Products come last: where they are, all is there."""
         if self.shelves.next_number(shop, "products"):
             return
         now, sizes = int(self.clock.now().timestamp()), self.sizes
