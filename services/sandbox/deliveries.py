@@ -31,6 +31,8 @@ class Delivery:
     webhook_id: str  # one per delivery: what receivers deduplicate by
     event_id: str  # one per action of the merchant: shared between topics
     resource_id: str = ""
+    name: str | None = None  # of the subscription
+    uri: str | None = None  # None: the sender's own address
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class Signer:
             "X-Shopify-Webhook-Id": delivery.webhook_id,
             "X-Shopify-Event-Id": delivery.event_id,
             "X-Shopify-Triggered-At": _instant(delivery.triggered_at),
+            **({"X-Shopify-Name": delivery.name} if delivery.name else {}),
         }
 
     def _next(self, delivery: Delivery, signature: str) -> dict[str, str]:

@@ -51,6 +51,48 @@ class Migrated:
 
 
 @dataclass(slots=True)
+class WebPixel:
+    """The app's pixel on a shop: at most one, with the settings that it runs with."""
+
+    id: str
+    settings: dict[str, str]
+
+
+@dataclass(slots=True)
+class Subscription:
+    """A webhook subscription that the app made through the Admin API."""
+
+    id: int
+    topic: str  # as webhooks name it: orders/create
+    uri: str
+    created_at: float
+    updated_at: float
+    filter: str = ""
+    name: str | None = None
+    format: str = "JSON"
+    include_fields: list[str] = field(default_factory=list)
+    namespaces: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class BulkOperation:
+    """A query that is answered into a file."""
+
+    id: int
+    query: str
+    created_at: float
+    scopes: str  # that the app had when it asked
+    file: str  # the name of the result, which nobody guesses
+    grouped: bool = False  # whether children follow their parents at once
+    status: str = "CREATED"
+    error: str | None = None
+    objects: int = 0
+    roots: int = 0
+    size: int = 0  # bytes of the file
+    completed_at: float | None = None
+
+
+@dataclass(slots=True)
 class Store:
     """One shop's side of the app."""
 
@@ -61,6 +103,9 @@ class Store:
     current: Pair | None = None
     previous: Pair | None = None  # used, but good for another try until its replacement is used
     migrated: Migrated | None = None
+    web_pixel: WebPixel | None = None
+    subscriptions: dict[str, Subscription] = field(default_factory=dict)  # by id
+    bulk: dict[str, BulkOperation] = field(default_factory=dict)  # by id
 
 
 _STORES = TypeAdapter(dict[str, Store])
@@ -72,6 +117,7 @@ class Ledger:
     def __init__(self, path: Path | None = None, stores: dict[str, Store] | None = None) -> None:
         self._path = path
         self.stores = stores or {}
+        self._last_id = 0
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -90,6 +136,11 @@ class Ledger:
     def store(self, shop: str) -> Store:
         """A store to change."""
         return self.stores.setdefault(shop, Store())
+
+    def new_id(self, now: float) -> int:
+        """An id that nobody has: later ones are greater."""
+        self._last_id = max(self._last_id + 1, int(now * 1000))
+        return self._last_id
 
     def save(self) -> None:
         """Writes the file anew, for its owner's eyes: what the app holds tokens for has to be there tomorrow."""

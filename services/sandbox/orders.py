@@ -1,8 +1,10 @@
 """Orders in every state their topics tell of, and their refunds."""
 
+from random import Random
+
 from services.sandbox.carts import line_items, total
 from services.sandbox.catalog import CANCEL_REASONS, GATEWAYS, LANDING_PAGES, NOTES
-from services.sandbox.scene import Json, Scene, address, amount, gid, person
+from services.sandbox.scene import LARGEST_ID, SMALLEST_ID, Json, Scene, address, amount, gid, person
 
 _TAX_PERCENT = 8
 _DELIVERY = 690  # cents
@@ -35,14 +37,14 @@ def cancelled(scene: Scene) -> Json:
 def _order(scene: Scene, *, minutes_ago: float, **changes: object) -> Json:
     """The same order under every topic: what differs comes in `changes`, after everything is drawn."""
     identifier = scene.id()
-    buyer = person(scene)
+    buyer = _person_of(scene)
     return {
         "id": identifier,
         "admin_graphql_api_id": gid("Order", identifier),
         **_numbers(scene),
         **_times(scene, minutes_ago),
         **_visit(scene),
-        **_sums(scene, items := line_items(scene.other("order lines"))),
+        **_sums(scene, items := _lines(scene)),
         "email": buyer["email"],
         "contact_email": buyer["email"],
         "phone": buyer["phone"],
@@ -64,6 +66,34 @@ def _order(scene: Scene, *, minutes_ago: float, **changes: object) -> Json:
         "refunds": [],
         **changes,
     }
+
+
+def _person_of(scene: Scene) -> Json:
+    """The customer of the cast, or somebody new."""
+    known = scene.cast.customer if scene.cast else None
+    names = ("first_name", "last_name", "email", "phone")
+    return {name: known[name] for name in names} if known else person(scene)
+
+
+def _lines(scene: Scene) -> list[Json]:
+    """The order's lines: of the cast's products where there are any."""
+    lines = line_items(scene.other("order lines"))
+    products = scene.cast.products if scene.cast else ()
+    for line, product in zip(lines, products, strict=False):
+        variant = product["variants"][line["quantity"] % len(product["variants"])]
+        cents = int(variant["price"].replace(".", ""))
+        line |= {
+            "product_id": product["id"],
+            "variant_id": variant["id"],
+            "title": product["title"],
+            "variant_title": variant["title"],
+            "name": f"{product['title']} - {variant['title']}",
+            "vendor": product["vendor"],
+            "sku": variant["sku"],
+            "price": variant["price"],
+            "price_set": scene.money(cents),
+        }
+    return lines
 
 
 def _numbers(scene: Scene) -> Json:
@@ -131,7 +161,8 @@ def _sums(scene: Scene, items: list[Json]) -> Json:
 
 
 def _buyer(scene: Scene, buyer: Json) -> Json:
-    identifier = scene.id()
+    known = scene.cast.customer if scene.cast else None
+    identifier = known["id"] if known else scene.id()
     return {
         "id": identifier,
         "admin_graphql_api_id": gid("Customer", identifier),
@@ -210,4 +241,37 @@ def _transaction(scene: Scene, order: Json) -> Json:
         "message": "Refunded",
         "created_at": scene.time(),
         "processed_at": scene.time(),
+    }
+
+
+_PAYMENTS = {"paid": ("sale",), "voided": ("authorization", "void"), "pending": ("authorization",)}
+
+
+def transactions(shop: str, order: Json) -> list[Json]:
+    """How an order was paid so far: its status says which transactions there are. A later one names its parent."""
+    draw, made = Random(f"{shop}:transactions:{order['id']}"), list[Json]()
+    for kind in _PAYMENTS.get(order["financial_status"], ()):
+        identifier = draw.randrange(SMALLEST_ID, LARGEST_ID)
+        parent = made[-1] if made else None
+        made.append(_payment(order, kind, identifier, parent))
+    return made
+
+
+def _payment(order: Json, kind: str, identifier: int, parent: Json | None) -> Json:
+    moment = order["cancelled_at"] if kind == "void" else order["created_at"]
+    return {
+        "id": identifier,
+        "admin_graphql_api_id": gid("OrderTransaction", identifier),
+        "order_id": order["id"],
+        "parent_id": parent and parent["id"],
+        "parent": parent,
+        "kind": kind,
+        "status": "success",
+        "gateway": order["payment_gateway_names"][0],
+        "amount": order["total_price"],
+        "currency": order["currency"],
+        "test": True,
+        "error_code": None,
+        "created_at": moment,
+        "processed_at": moment,
     }

@@ -1,5 +1,6 @@
 """HTTP of the sandbox store: Shopify's pages for merchants, and its endpoints for the app."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import NoReturn
@@ -10,16 +11,16 @@ from aiohttp import web
 from yarl import URL
 
 from libs.common.shopify.scopes import Scopes
-from libs.common.shopify.shop_domain import InvalidShopDomain, shop_domain
-from libs.common.web import Handler, Problem, json_response, note, read_body
+from libs.common.web import Problem, json_response, read_body
 from services.sandbox import pages
 from services.sandbox.deliveries import sandbox_shops
 from services.sandbox.grants import Denied, Grants
+from services.sandbox.home import at_home, shop_of
 from services.sandbox.news import News
+from services.sandbox.overview import Overview
 from services.sandbox.stage import CALLBACK, Stage, merchant
 from services.sandbox.weather import Mishap, Weather
 
-_LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 _SHOWN_STORES = 5
 _FORM_BYTES, _FORM_SECONDS = 64 * 1024, 5.0
 _UNKNOWN_ERROR = 520  # what Shopify's edge answers when it lost the answer
@@ -33,21 +34,22 @@ class Endpoints:
     grants: Grants
     news: News
     weather: Weather
+    overview: Callable[[str], Awaitable[Overview]]
 
     def routes(self) -> list[web.RouteDef]:
         base = URL(self.stage.url).path
         store = base + "/{shop}/admin"
         return [
-            web.get(base, _at_home(self.stores)),
-            web.get(f"{base}/app-bridge.js", _at_home(self.app_bridge)),
-            web.get(store, _at_home(self.admin)),
-            web.get(f"{store}/oauth/authorize", _at_home(self.ask_merchant)),
-            web.post(f"{store}/oauth/authorize", _at_home(self.consented)),
+            web.get(base, at_home(self.stores)),
+            web.get(f"{base}/app-bridge.js", at_home(self.app_bridge)),
+            web.get(store, at_home(self.admin)),
+            web.get(f"{store}/oauth/authorize", at_home(self.ask_merchant)),
+            web.post(f"{store}/oauth/authorize", at_home(self.consented)),
             web.post(f"{store}/oauth/access_token", self.access_token),
             web.get(f"{store}/oauth/access_scopes.json", self.access_scopes),
-            web.get(store + "/apps/{app}", _at_home(self.frame)),
-            web.post(store + "/apps/{app}/session_token", _at_home(self.session_token)),
-            web.post(store + "/apps/{app}/uninstall", _at_home(self.uninstall)),
+            web.get(store + "/apps/{app}", at_home(self.frame)),
+            web.post(store + "/apps/{app}/session_token", at_home(self.session_token)),
+            web.post(store + "/apps/{app}/uninstall", at_home(self.uninstall)),
         ]
 
     async def stores(self, _: web.Request) -> web.Response:
@@ -60,17 +62,18 @@ class Endpoints:
         return web.Response(text=script, content_type="text/javascript")
 
     async def admin(self, request: web.Request) -> web.Response:
-        shop = _shop(request)
+        shop = shop_of(request)
         store = self.grants.ledger.look(shop)
-        return pages.admin(self.stage, shop, scopes=store.scopes if store.installed else None)
+        scopes = store.scopes if store.installed else None
+        return pages.admin(self.stage, shop, scopes=scopes, overview=await self.overview(shop))
 
     async def ask_merchant(self, request: web.Request) -> web.Response:
         """The consent page."""
-        return pages.consent(self.stage, _shop(request), sorted(self._asked(request).names))
+        return pages.consent(self.stage, shop_of(request), sorted(self._asked(request).names))
 
     async def consented(self, request: web.Request) -> NoReturn:
         """The merchant said yes: back to the app, with a code."""
-        shop, asked = _shop(request), self._asked(request)
+        shop, asked = shop_of(request), self._asked(request)
         store = self.grants.ledger.look(shop)
         before = Scopes.parse(store.scopes) if store.installed else asked
         online = request.query.get("grant_options[]") == "per-user"
@@ -81,7 +84,7 @@ class Endpoints:
 
     async def access_token(self, request: web.Request) -> web.Response:
         """The token endpoint, in any weather."""
-        mishap, shop = self.weather.next(), _shop(request)
+        mishap, shop = self.weather.next(), shop_of(request)
         form = await _form(request)
         if mishap is Mishap.UNHEARD:
             return _lost()
@@ -94,7 +97,7 @@ class Endpoints:
 
     async def access_scopes(self, request: web.Request) -> web.Response:
         """What the token in `X-Shopify-Access-Token` may do; 401 once it has ended."""
-        allowed = self.grants.allowed(_shop(request), request.headers.get("X-Shopify-Access-Token", ""))
+        allowed = self.grants.allowed(shop_of(request), request.headers.get("X-Shopify-Access-Token", ""))
         if allowed is None:
             return json_response({"errors": "[API] Invalid API key or access token"}, 401)
         handles = sorted(Scopes.parse(allowed).expanded)
@@ -138,30 +141,7 @@ class Endpoints:
     def _shop_of_app(self, request: web.Request) -> str:
         if request.match_info["app"] != self.stage.app.client_id:
             raise Problem(404, "no app has this client_id", kind="client")
-        return _shop(request)
-
-
-def _at_home(handler: Handler) -> Handler:
-    """Only browsers of this machine pass, and no page of another origin may play the merchant."""
-
-    async def guarded(request: web.Request) -> web.StreamResponse:
-        if request.url.host not in _LOCAL or request.remote not in _LOCAL:
-            raise Problem(403, "the sandbox answers on this machine only", kind="not-local")
-        origin = request.headers.get("Origin")
-        if origin is not None and request.method == "POST" and origin != str(request.url.origin()):
-            raise Problem(403, "this is for pages of the sandbox", kind="origin")
-        return await handler(request)
-
-    return guarded
-
-
-def _shop(request: web.Request) -> str:
-    try:
-        shop = shop_domain(request.match_info["shop"])
-    except InvalidShopDomain:
-        raise Problem(404, "there is no such store", kind="shop") from None
-    note(request, shop=shop)
-    return shop
+        return shop_of(request)
 
 
 async def _form(request: web.Request) -> dict[str, str]:

@@ -11,7 +11,7 @@ from services.sandbox.catalog import FIRST_NAMES, LAST_NAMES, MARKETS, PLACES, S
 
 Json = dict[str, Any]
 
-_SMALLEST_ID, _LARGEST_ID = 1 << 59, (1 << 63) - 1  # beyond 2^53: whoever reads ids as floats shall notice
+SMALLEST_ID, LARGEST_ID = 1 << 59, (1 << 63) - 1  # beyond 2^53: whoever reads ids as floats shall notice
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,14 @@ def store_of(domain: str) -> Store:
 
 
 @dataclass(frozen=True, slots=True)
+class Cast:
+    """Whom and what an order is about, where its store knows them: payloads of a customer and of products."""
+
+    customer: Json | None
+    products: tuple[Json, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """One resource of one store. The same seed, kind and number give the same resource under every topic."""
 
@@ -50,6 +58,7 @@ class Scene:
     store: Store
     now: datetime
     draw: Random
+    cast: Cast | None = None  # None: an order makes up its own buyer and goods
 
     @classmethod
     def of(cls, domain: str, kind: str, *, seed: int, number: int, now: datetime) -> "Scene":
@@ -61,7 +70,7 @@ class Scene:
         return Scene.of(self.store.domain, kind, seed=self.seed, number=self.number, now=self.now)
 
     def id(self) -> int:
-        return self.draw.randrange(_SMALLEST_ID, _LARGEST_ID)
+        return self.draw.randrange(SMALLEST_ID, LARGEST_ID)
 
     def token(self) -> str:
         return f"{self.draw.getrandbits(128):032x}"

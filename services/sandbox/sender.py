@@ -91,6 +91,11 @@ class Sender:
                 await self._launch(group, make(number), copies=1 + twice)
         return self.tally
 
+    async def deliver(self, delivery: Delivery) -> bool:
+        """Sends one delivery, with its retries; whether it was taken in the end."""
+        await self._slots.acquire()
+        return await self._deliver(delivery)
+
     async def _pace(self, started: float, number: int, rate: float | None) -> None:
         """Waits for the moment this delivery is due; counted from the start, so that delays do not add up."""
         if rate is None:
@@ -106,22 +111,23 @@ class Sender:
             task = group.create_task(self._deliver(delivery))
             task.add_done_callback(lambda _: self._waiting.release())
 
-    async def _deliver(self, delivery: Delivery) -> None:
+    async def _deliver(self, delivery: Delivery) -> bool:
         """The first attempt, whose slot is taken already, and the retries: same ids, same body."""
         headers = self._signer.headers(delivery)
         if await self._attempt(delivery, headers):
-            return
+            return True
         for delay in self._patience.retry_delays:
             await self._clock.sleep(delay)
             await self._slots.acquire()
             self.tally.retried += 1
             if await self._attempt(delivery, headers):
-                return
+                return True
         self.tally.given_up += 1
+        return False
 
     async def _attempt(self, delivery: Delivery, headers: dict[str, str]) -> bool:
         try:
-            answer = await self._post(delivery.body, headers)
+            answer = await self._post(delivery.uri or self._url, delivery.body, headers)
         finally:
             self._slots.release()
         self.tally.count(answer)
@@ -129,12 +135,10 @@ class Sender:
             self._on_accepted(answer.message_id)
         return answer.accepted
 
-    async def _post(self, body: bytes, headers: dict[str, str]) -> Answer:
+    async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> Answer:
         started = self._clock.monotonic()
         try:
-            async with self._http.post(
-                self._url, data=body, headers=headers, allow_redirects=False
-            ) as response:
+            async with self._http.post(url, data=body, headers=headers, allow_redirects=False) as response:
                 content = await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             return Answer(None, self._clock.monotonic() - started, failure=_reason(error))

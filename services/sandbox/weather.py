@@ -1,4 +1,4 @@
-"""What can go wrong between the app and the token endpoint. The sandbox's own weather is fine; tests bring theirs."""
+"""What can go wrong between the app and Shopify. The sandbox's own weather is fine; tests bring theirs."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -14,6 +14,13 @@ class Mishap(StrEnum):
     CUT_OFF = "cut_off"  # no answer at all, and it happened
     TOO_MANY = "too_many"  # 429 with Retry-After
 
+    # Of the Admin API alone; the token endpoint is not concerned.
+    SLOW = "slow"  # answered as usual, but late
+    BROKEN = "broken"  # 503, and nothing happened
+    SUSPICIOUS = "suspicious"  # 430, and nothing happened
+    PARTIAL = "partial"  # 200, but a part of the answer is an error
+    LYING = "lying"  # 200, but throttleStatus says that the bucket is full
+
 
 @dataclass(slots=True)
 class Weather:
@@ -22,6 +29,7 @@ class Weather:
     shares: dict[Mishap, float] = field(default_factory=dict)
     draw: Random = field(default_factory=Random)
     seen: dict[Mishap, int] = field(default_factory=dict)
+    delay: float = 1.0  # seconds that a slow answer takes longer
 
     def next(self) -> Mishap:
         """What becomes of the next request."""

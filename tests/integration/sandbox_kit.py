@@ -1,14 +1,15 @@
 """A running sandbox store, with a receiver where the app would be, and what both sides say to it."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
-from aiohttp import ClientSession, web
+from aiohttp import ClientResponse, ClientSession, web
 from yarl import URL
 
 from libs.common.shopify.access_tokens import AppCredentials
@@ -18,8 +19,10 @@ from libs.common.shopify.scopes import Scopes
 from libs.common.shopify.token_answers import Grant, Granted, Outcome, Unsettled, read_answer
 from services.sandbox.app import open_service
 from services.sandbox.config import Settings
+from services.sandbox.sender import Patience
+from services.sandbox.setup import Setup
 from services.sandbox.weather import Weather
-from tests.integration.receiver import Receiver, receiver
+from tests.integration.receiver import Behaviour, Receiver, receiver
 from tests.servers.ports import free_port
 from tests.serving import serving
 from tests.session_tokens import CLIENT_ID, SECRET, SHOP
@@ -91,17 +94,56 @@ class Sandbox:
             token: str = (await answer.json())["token"]
             return token
 
+    async def graphql(
+        self, token: str, document: str, /, *, shop: str = SHOP, **variables: Any
+    ) -> dict[str, Any]:
+        """One request to the Admin API that is answered with 200: the answer."""
+        async with self.ask_api(token, document, shop=shop, **variables) as answer:
+            assert answer.status == 200, await answer.text()
+            facts: dict[str, Any] = await answer.json()
+            return facts
+
+    def ask_api(
+        self, token: str, document: str, /, *, shop: str = SHOP, **variables: Any
+    ) -> AbstractAsyncContextManager[ClientResponse]:
+        """One request to the Admin API."""
+        address = f"{self.addresses.store(shop)}/admin/api/2026-10/graphql.json"
+        body = {"query": document, "variables": variables}
+        return self.client.post(address, json=body, headers={"X-Shopify-Access-Token": token})
+
+    async def happen(self, topic: str, *, shop: str = SHOP, **form: int) -> list[int]:
+        """Makes something happen in a store: the ids of what it happened to."""
+        address = f"{self.addresses.store(shop)}/admin/happen"
+        fields = {"topic": topic, **{name: str(value) for name, value in form.items()}}
+        async with self.client.post(address, data=fields, headers={"Accept": "application/json"}) as answer:
+            assert answer.status == 200, await answer.text()
+            ids: list[int] = (await answer.json())["ids"]
+            return ids
+
+    async def overview(self, shop: str = SHOP) -> dict[str, Any]:
+        """What the store's admin shows, for programs."""
+        async with self.client.get(f"{self.addresses.store(shop)}/admin/overview.json") as answer:
+            facts: dict[str, Any] = await answer.json()
+            return facts
+
 
 async def _take(_: Receiver, __: web.Request) -> web.StreamResponse:
     return web.json_response({})
 
 
 @asynccontextmanager
-async def sandbox(folder: Path, weather: Weather | None = None) -> AsyncIterator[Sandbox]:
+async def sandbox(
+    folder: Path,
+    weather: Weather | None = None,
+    *,
+    setup: Setup | None = None,
+    patience: Patience | None = None,
+    behave: Behaviour = _take,
+) -> AsyncIterator[Sandbox]:
     """A sandbox store, until the block is left."""
     port = free_port()
     async with AsyncExitStack() as stack:
-        app = await stack.enter_async_context(receiver(_take))
+        app = await stack.enter_async_context(receiver(behave))
         settings = Settings.load(
             state_dir=folder,
             port=port,
@@ -110,7 +152,19 @@ async def sandbox(folder: Path, weather: Weather | None = None) -> AsyncIterator
             shopify_api_secret=SECRET,
             shutdown_seconds=2.0,
         )
-        service = await stack.enter_async_context(open_service(settings, weather=weather))
+        service = await stack.enter_async_context(
+            open_service(settings, weather=weather, patience=patience, setup=setup)
+        )
         await stack.enter_async_context(serving([service], settings, port=port))
         client = await stack.enter_async_context(ClientSession())
         yield Sandbox(client, app, settings)
+
+
+async def subscribe(stores: Sandbox, token: str, topic: str, uri: str, **more: Any) -> dict[str, Any]:
+    """What the app is told when it subscribes to a topic."""
+    create = """mutation ($topic: WebhookSubscriptionTopic!, $input: WebhookSubscriptionInput!) {
+        webhookSubscriptionCreate(topic: $topic, webhookSubscription: $input) {
+            webhookSubscription { id topic uri } userErrors { field message } } }"""
+    answer = await stores.graphql(token, create, topic=topic, input={"uri": uri, **more})
+    payload: dict[str, Any] = answer["data"]["webhookSubscriptionCreate"]
+    return payload
