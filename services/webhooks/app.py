@@ -14,7 +14,7 @@ from libs.common.outbox.open import open_producer
 from libs.common.outbox.producer import Producer
 from libs.common.privacy.keys import PrivacyKeys
 from libs.common.privacy.steps import Steps
-from libs.common.privacy.tombstones import Doorkeeper, Tombstones
+from libs.common.privacy.tombstones import GRACE_SECONDS, Doorkeeper, Tombstones
 from libs.common.runtime.broker import broker_of
 from libs.common.runtime.consumer import Consumer
 from libs.common.runtime.handlers import Registry
@@ -37,7 +37,9 @@ _HANDLERS = 2  # messages that webhooks works on at once: there are few, and its
 
 
 @asynccontextmanager
-async def open_service(settings: Settings, *, faults: FaultPoints | None = None) -> AsyncIterator[Service]:
+async def open_service(
+    settings: Settings, *, faults: FaultPoints | None = None, grace: float = GRACE_SECONDS
+) -> AsyncIterator[Service]:
     """Opens what the service needs, in the order of need; closing it finishes commits under way."""
     old = settings.shopify_api_secret_old
     verifier = WebhookVerifier(
@@ -54,7 +56,14 @@ async def open_service(settings: Settings, *, faults: FaultPoints | None = None)
     ):
         tombstones = Tombstones(pool, NAME, keys, clock, timeout)
         steps = Steps(
-            HOLDINGS, pool, keys, clock, timeout, settings.retention_days, faults=faults or FaultPoints()
+            HOLDINGS,
+            pool,
+            keys,
+            clock,
+            timeout,
+            settings.retention_days,
+            grace,
+            faults=faults or FaultPoints(),
         )
         async with (
             _consumer(settings, Registry(steps.handlers()), pool, producer, clock, faults) as consumer,

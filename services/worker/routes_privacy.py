@@ -1,10 +1,11 @@
 """The doors to privacy cases: all of them for whoever runs the app, a merchant's own for the merchant."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
 
+from libs.common.errors import ShopbusError
 from libs.common.shopify.addresses import Addresses
 from libs.common.shopify.session_token import SessionTokenVerifier
 from libs.common.web import Handler, Problem, json_response, note
@@ -27,7 +28,7 @@ from services.worker.privacy_files import NoSuchCase, NothingToGive
 PER_PAGE, MOST_PER_PAGE = 50, 200
 STATUSES = ("open", "ready", "done", "superseded")
 _NO_STORE = {"Cache-Control": "no-store"}
-_PROBLEMS = {
+_PROBLEMS: Mapping[type[ShopbusError], tuple[int, str]] = {
     BadParameter: (400, "bad-parameter"),
     NoSuchCase: (404, "no-such-case"),
     NothingToGive: (409, "no-file"),

@@ -49,16 +49,15 @@ async def search(
 
 
 OF_SHOP = """
-SELECT id FROM SOURCE.messages WHERE id > $1 AND id <= $2 AND shop = $3 AND time <= $4 ORDER BY id
+SELECT id, type FROM SOURCE.messages WHERE id > $1 AND id <= $2 AND shop = $3 AND time <= $4 ORDER BY id
 """
 
 
 async def of_shop(
     conn: Connection, source: str, shop: str, before: datetime, *, after: UUID, last: UUID
-) -> list[UUID]:
+) -> list[asyncpg.Record]:
     """A shop's messages among these ids that were triggered by a moment."""
-    rows = await conn.fetch(bind(OF_SHOP, source=source), after, last, shop, before, timeout=LOCK_SECONDS)
-    return [row["id"] for row in rows]
+    return await conn.fetch(bind(OF_SHOP, source=source), after, last, shop, before, timeout=LOCK_SECONDS)
 
 
 WAITING = """

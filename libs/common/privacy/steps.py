@@ -4,7 +4,7 @@ An erasure is many small transactions, each of which counts what it erases; what
 process may die between any two of them, and the message brings the next one to go on.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,11 +18,9 @@ from libs.common.contracts.envelope import Message
 from libs.common.contracts.privacy import (
     COLLECT,
     COLLECT_DONE,
-    DRAINED,
     ERASE,
     ERASE_DONE,
     ERASED,
-    REQUESTS,
     Answer,
     Command,
     Subject,
@@ -37,20 +35,18 @@ from libs.common.privacy import metrics
 from libs.common.privacy.collecting import parts_of, plain
 from libs.common.privacy.declarations import Holdings
 from libs.common.privacy.keys import PrivacyKeys
-from libs.common.privacy.people import is_about, marks_of, people_in, search_pattern
+from libs.common.privacy.people import marks_of
+from libs.common.privacy.search import LAST, Found, Ids, Search, require_drained
 from libs.common.privacy.tombstones import GRACE_SECONDS
 from libs.common.runtime.context import Context
 from libs.common.runtime.handlers import Handler
-from libs.common.runtime.outcomes import Cancelled, Later
+from libs.common.runtime.outcomes import Cancelled
 
 _log = structlog.get_logger(__name__)
 
 _TIMEOUT = 3600.0  # reading a busy shop's payloads of two weeks
 _RETRIES = 30  # about a day
-_WINDOW = 500  # messages that one statement looks through, and one transaction erases at most
-_FIRST, _LAST = UUID(int=0), UUID(int=2**128 - 1)
 _CLOCKS_DIFFER = timedelta(minutes=1)
-_DRAIN_SECONDS = 2.0
 _WHY = "Cancelled: whom this is about was erased on request"
 
 Objection = Callable[[Connection, Subject], Awaitable[str | None]]
@@ -58,18 +54,6 @@ Objection = Callable[[Connection, Subject], Awaitable[str | None]]
 
 Prepare = Callable[[Subject], Awaitable[None]]
 """What has to be found out, outside of any transaction, before a shop is erased."""
-
-Ids = list[UUID]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Messages about the subject in one window."""
-
-    ids: Ids  # to be emptied or deleted
-    requests: int = 0  # how many of these are requests such as the one at hand
-    linked: frozenset[int] = frozenset()
-    undrained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +74,10 @@ class Steps:
     @property
     def source(self) -> str:
         return self.holdings.schema
+
+    @property
+    def _search(self) -> Search:
+        return Search(self.pool, self.source, self.timeout)
 
     def handlers(self) -> list[Handler]:
         """To be added to the service's registry."""
@@ -120,7 +108,7 @@ class Steps:
         await self._bury(command.subject)
         started = self.clock.now()
         linked: set[int] = set()
-        async for found in self._search(command.subject):
+        async for found in self._search.windows(command.subject):
             await self._erase_window(command.case, command.subject, found, linked)
         async with ctx.transaction() as tx:
             answer = await self._finish(tx, command, linked, since=started)
@@ -153,50 +141,9 @@ class Steps:
         ]  # fmt: skip
         await erase_store.bury(conn, self.source, sorted(marks), shop, subject.before, self.retention_days)
 
-    async def _search(self, subject: Subject, after: UUID = _FIRST) -> AsyncIterator[Found]:
-        """Goes through all messages, a window at a time; an order that turns up is looked for from the beginning."""
-        while True:
-            last = await self._window(after)
-            found = await self._look(subject, after, last or _LAST)
-            yield found
-            fresh = found.linked - {*subject.all_orders()}
-            if fresh:
-                subject, after = replace(subject, linked=sorted({*subject.linked, *fresh})), _FIRST
-            elif last is None:
-                return
-            else:
-                after = last
-
-    async def _window(self, after: UUID) -> UUID | None:
-        async with connection(self.pool, self.timeout) as conn:
-            with database_away_named():
-                return await erase_store.window(conn, self.source, after, _WINDOW)
-
-    async def _look(self, subject: Subject, after: UUID, last: UUID) -> Found:
-        async with connection(self.pool, self.timeout) as conn:
-            with database_away_named():
-                return await self._look_in(conn, subject, after, last)
-
-    async def _look_in(self, conn: Connection, subject: Subject, after: UUID, last: UUID) -> Found:
-        if subject.whole_shop:
-            ids = await erase_store.of_shop(
-                conn, self.source, subject.shop, subject.before, after=after, last=last
-            )
-            return Found(ids)
-        rows = await erase_store.search(
-            conn, self.source, subject.shop, search_pattern(subject), after=after, last=last
-        )
-        about = [
-            row
-            for row in rows
-            if row["body"] != ERASED and is_about(people_in(row["type"], row["body"]), subject)
-        ]
-        busy = await erase_store.waiting(conn, self.source, [row["id"] for row in about])
-        return _judged(about, busy)
-
     async def _erase_window(self, case: UUID, subject: Subject, found: Found, linked: set[int]) -> None:
         linked |= found.linked
-        _require_drained(found)
+        require_drained(found)
         if not found.ids:
             return
         async with connection(self.pool, self.timeout) as conn, conn.transaction():
@@ -209,7 +156,7 @@ class Steps:
             rows = await erase_store.delete(conn, self.source, found.ids)
         else:
             rows = await erase_store.empty(conn, self.source, found.ids, Trail(self.clock.now(), _WHY))
-            rows = _apart(rows, f"{self.source}.messages", found.requests)
+        rows = _apart(rows, f"{self.source}.messages", found.requests)
         await erase_store.note_progress(conn, self.source, case, rows)
 
     async def _finish(self, tx: Connection, command: Command, linked: set[int], *, since: datetime) -> Answer:
@@ -228,8 +175,8 @@ class Steps:
     async def _erase_rest(self, tx: Connection, case: UUID, subject: Subject, after: UUID) -> None:
         """Until there is nothing more: a handler that committed just now may have emitted another message."""
         while True:
-            found = await self._look_in(tx, subject, after, _LAST)
-            _require_drained(found)
+            found = await self._search.look_in(tx, subject, after, LAST)
+            require_drained(found)
             if not found.ids:
                 return
             await self._erase_messages(tx, case, subject, found)
@@ -253,7 +200,7 @@ class Steps:
     async def _collect_messages(self, subject: Subject) -> tuple[list[dict[str, Any]], set[int]]:
         items: dict[UUID, dict[str, Any]] = {}
         linked: set[int] = set()
-        async for found in self._search(subject):
+        async for found in self._search.windows(subject):
             linked |= found.linked
             wanted = [identifier for identifier in found.ids if identifier not in items]
             items |= await self._messages(wanted)
@@ -265,7 +212,7 @@ class Steps:
         async with connection(self.pool, self.timeout) as conn:
             with database_away_named():
                 rows = await erase_store.payloads(conn, self.source, ids)
-        return {row["id"]: {"table": f"{self.source}.messages", **plain(row)} for row in rows}
+        return {row["id"]: {"table": f"{self.source}.messages", **plain(dict(row))} for row in rows}
 
     async def _collect_tables(self, subject: Subject) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = []
@@ -277,7 +224,7 @@ class Steps:
                     found = await conn.fetch(
                         table.find.sql, *table.find.values(subject), timeout=LOCK_SECONDS
                     )
-                    items += [{"table": f"{self.source}.{table.name}", **plain(row)} for row in found]
+                    items += [{"table": f"{self.source}.{table.name}", **plain(dict(row))} for row in found]
         return items
 
 
@@ -285,23 +232,6 @@ def _command(message: Message) -> Command:
     if message.body == ERASED:
         raise Cancelled("the case has ended")
     return Command.of(message)
-
-
-def _require_drained(found: Found) -> None:
-    if found.undrained:
-        raise Later(_DRAIN_SECONDS, "messages of several people are worked on first")
-
-
-def _judged(about: Sequence[asyncpg.Record], busy: set[UUID]) -> Found:
-    """What is to be done with messages about a person. A request that waits is left to its own case."""
-    left = {row["id"] for row in about if row["id"] in busy and row["type"] in (*REQUESTS, *DRAINED)}
-    orders = (people_in(row["type"], row["body"]).root_order for row in about)
-    return Found(
-        [row["id"] for row in about if row["id"] not in left],
-        requests=sum(row["type"] in REQUESTS and row["id"] not in left for row in about),
-        linked=frozenset(number for number in orders if number is not None),
-        undrained=any(row["type"] in DRAINED and row["id"] in left for row in about),
-    )
 
 
 def _apart(rows: dict[str, int], place: str, requests: int) -> dict[str, int]:
