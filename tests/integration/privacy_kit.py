@@ -117,7 +117,8 @@ class World:
     async def case(self, identifier: UUID, *, status: str = "done") -> dict[str, Any]:
         """The case that a request opened, once it has come to this status."""
         await poll(lambda: self._has(identifier, status), within=40)
-        return await self.ops(f"/api/privacy/cases/{identifier}")
+        found: dict[str, Any] = await self.ops(f"/api/privacy/cases/{identifier}")
+        return found
 
     async def redact(self, person: Person, **changes: Any) -> dict[str, Any]:
         """Asks for the erasure of a customer and waits for it."""

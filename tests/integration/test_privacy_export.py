@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from libs.common.privacy.keys import InvalidReceipt, PrivacyKeys, verify
 from tests.integration.auth_kit import OPS, SERVICE_KEY, session_token
-from tests.integration.privacy_kit import ANNA, BEN, CLEO, A, B, World, dump, fill, holding, world
+from tests.integration.privacy_kit import ANNA, BEN, CLEO, A, World, dump, fill, holding, world
 from tests.waiting import poll
 
 FIXTURES = Path(__file__).parents[3] / "shared" / "fixtures" / "webhooks"
