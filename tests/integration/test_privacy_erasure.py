@@ -80,7 +80,10 @@ async def test_what_waited_ends_as_cancelled_and_is_not_worked_on_when_it_is_rep
         "SELECT outcome, count(*) FROM worker.history WHERE message_id = ANY ($1) AND source = 'webhooks' GROUP BY 1",
         [row["id"] for row in kept],
     )
-    assert {row[0]: row[1] for row in found} == {"completed": 2, "cancelled": 3}  # the request itself among the completed
+    assert {row[0]: row[1] for row in found} == {
+        "completed": 2,
+        "cancelled": 3,
+    }  # the request itself among the completed
     waited = await one.pool.fetchval(
         "SELECT message_id FROM worker.history WHERE outcome = 'cancelled' AND message_id = ANY ($1) LIMIT 1",
         [row["id"] for row in kept],

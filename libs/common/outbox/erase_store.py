@@ -12,7 +12,7 @@ from uuid import UUID
 
 import asyncpg
 
-from libs.common.contracts.privacy import ERASED
+from libs.common.contracts.privacy import DRAINED, ERASED
 from libs.common.contracts.topology import CONSUMERS, EXTERNAL
 from libs.common.db import Connection
 from libs.common.outbox.end_store import Attempt
@@ -33,19 +33,21 @@ async def window(conn: Connection, source: str, after: UUID, size: int) -> UUID 
     return last
 
 
-# encode() makes text of any bytes, so that a payload in a broken encoding is searched too.
+# encode() makes text of any bytes, so that a payload in a broken encoding is searched too. Deflated ones are not text.
 SEARCH = """
 SELECT id, type, time, created_at, body FROM SOURCE.messages
-WHERE id > $1 AND id <= $2 AND shop = $3 AND ($4::text IS NULL OR encode(body, 'escape') ~* $4)
+WHERE id > $1 AND id <= $2 AND shop = $3 AND (type = ANY ($5) OR encode(body, 'escape') ~* $4)
 ORDER BY id
 """
 
 
 async def search(
-    conn: Connection, source: str, shop: str, pattern: str | None, *, after: UUID, last: UUID
+    conn: Connection, source: str, shop: str, pattern: str, *, after: UUID, last: UUID
 ) -> list[asyncpg.Record]:
-    """A shop's messages among these ids whose payload fits the pattern."""
-    return await conn.fetch(bind(SEARCH, source=source), after, last, shop, pattern, timeout=LOCK_SECONDS)
+    """A shop's messages among these ids whose payload fits the pattern, or cannot be searched by one."""
+    return await conn.fetch(
+        bind(SEARCH, source=source), after, last, shop, pattern, list(DRAINED), timeout=LOCK_SECONDS
+    )
 
 
 OF_SHOP = """

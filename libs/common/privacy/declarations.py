@@ -13,11 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from libs.common.contracts.privacy import Subject
+from libs.common.privacy.people import table_pattern
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """SQL with $1, $2, … for what is named in `by`: attributes of `Subject`, where all_orders is an array of ids."""
+    """SQL with $1, $2, … for what is named in `by`: attributes of `Subject`, where all_orders is an array of ids.
+
+    `pattern` is a regular expression (for ~*) that finds the customer in free text, or in JSON as text.
+    """
 
     sql: str
     by: tuple[str, ...] = ("shop",)
@@ -27,6 +31,8 @@ class Statement:
 
 
 def _value(subject: Subject, name: str) -> object:
+    if name == "pattern":
+        return table_pattern(subject)
     value: object = getattr(subject, name)
     if callable(value):
         value = value()

@@ -4,6 +4,7 @@ Shopify names people the same way in nearly all topics, so most of it is by key,
 """
 
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +40,7 @@ _PHONE_TAIL, _PHONE_SHORTEST, _PHONE_LONGEST = (
     15,
 )  # digits; the tail is the same with and without a country
 _LARGEST_ID = 2**63 - 1
+_MOST_INFLATED = 64 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -66,13 +68,12 @@ class People:
 
 
 def people_in(message_type: str, body: bytes) -> People:
-    """Everybody whom a payload names. One that is not JSON is searched for addresses and Shopify's global ids."""
+    """Everybody whom a payload names: JSON, lines of JSON, either of them deflated, or any text."""
     found = People()
     try:
         payload = orjson.loads(body)
     except orjson.JSONDecodeError:
-        _read_text(found, body.decode("utf-8", "replace"), "")
-        return found
+        payload = _lines(_inflated(body))
     _read_root(found, message_type, payload)
     pending: list[tuple[str, Any]] = [("", payload)]
     while pending:
@@ -108,12 +109,27 @@ def marks_of(subject: Subject) -> Iterator[tuple[str, str]]:
 
 def search_pattern(subject: Subject) -> str:
     """A regular expression of Postgres' that no payload about the person escapes, in whatever way it is encoded."""
-    needles = [str(number) for number in (subject.customer_id, *subject.all_orders()) if number is not None]
+    needles = [str(number) for number in _numbers(subject)]
     if subject.email:
-        needles.append(_email_needle(email_of(subject.email)))
-    if subject.phone and (phone := phone_of(subject.phone)):
-        needles.append("[^0-9]{0,3}".join(phone))
-    return "|".join(needles)
+        needles.append(_longest_run(email_of(subject.email)))
+    return "|".join([*needles, *_phone_pattern(subject)])
+
+
+def table_pattern(subject: Subject) -> str:
+    """One that finds the person, and nobody whose address or number only contains theirs, in columns of text or JSON."""
+    needles = [f"(?<![0-9]){number}(?![0-9])" for number in _numbers(subject)]
+    if subject.email:
+        needles.append(f"(?<![a-z0-9._+-]){_literal(email_of(subject.email))}(?![a-z0-9-])")
+    return "|".join([*needles, *_phone_pattern(subject)])
+
+
+def _numbers(subject: Subject) -> list[int]:
+    return [number for number in (subject.customer_id, *subject.all_orders()) if number is not None]
+
+
+def _phone_pattern(subject: Subject) -> list[str]:
+    phone = phone_of(subject.phone) if subject.phone else None
+    return ["[^0-9]{0,3}".join(phone) + "(?![0-9])"] if phone else []
 
 
 def email_of(text: str) -> str:
@@ -127,10 +143,34 @@ def phone_of(text: str) -> str | None:
     return digits[-_PHONE_TAIL:] if _PHONE_SHORTEST <= len(digits) <= _PHONE_LONGEST else None
 
 
-def _email_needle(email: str) -> str:
+def _longest_run(email: str) -> str:
     """The longest part of an address that JSON never writes in another way; all bodies, where there is none."""
     longest = max(_EMAIL_RUN.findall(email), key=len, default="")
-    return re.sub(r"([.-])", r"\\\1", longest) if len(longest) >= _SHORTEST_RUN else "."
+    return _literal(longest) if len(longest) >= _SHORTEST_RUN else "."
+
+
+def _literal(text: str) -> str:
+    return re.sub(r"([^\w@])", r"\\\1", text)
+
+
+def _inflated(body: bytes) -> bytes:
+    """What was deflated, as frames of pixel events are; anything else as it is."""
+    try:
+        return zlib.decompressobj().decompress(body, _MOST_INFLATED)
+    except zlib.error:
+        return body
+
+
+def _lines(body: bytes) -> list[Any]:
+    """Each line as the JSON that it is, else as text."""
+    return [_parsed(line) for line in body.split(b"\n") if line]
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return line.decode("utf-8", "replace")
 
 
 def _read_root(found: People, message_type: str, payload: object) -> None:
