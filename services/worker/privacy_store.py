@@ -13,10 +13,12 @@ FIND_ORDERS = "SELECT * FROM worker.orders WHERE shop = $1 AND order_id = ANY ($
 ERASE_ORDERS = "DELETE FROM worker.orders WHERE shop = $1 AND order_id = ANY ($2::bigint[])"
 ERASE_SHOPS_ORDERS = "DELETE FROM worker.orders WHERE shop = $1 AND triggered_at <= $2"
 
+# Also what was found for somebody else and names the person.
 ERASE_ITEMS = """
-DELETE FROM worker.privacy_items WHERE case_id IN (
-    SELECT id FROM worker.privacy_cases WHERE kind = 'data_request' AND shop = $1
-      AND ((subject ->> 'customer_id')::bigint = $2 OR lower(subject ->> 'email') = lower($3)))
+DELETE FROM worker.privacy_items AS i USING worker.privacy_cases AS c
+WHERE c.id = i.case_id AND c.kind = 'data_request' AND c.shop = $1
+  AND ((c.subject ->> 'customer_id')::bigint = $2 OR c.subject ->> 'email' = $3 OR c.subject ->> 'phone' = $4
+       OR convert_from(i.content, 'UTF8') ~* $5)
 """
 ERASE_SHOPS_ITEMS = """
 DELETE FROM worker.privacy_items WHERE case_id IN (SELECT id FROM worker.privacy_cases WHERE shop = $1)
@@ -27,7 +29,7 @@ SET subject = NULL, status = CASE WHEN ended_at IS NULL THEN 'superseded' ELSE s
     reason = CASE WHEN ended_at IS NULL THEN 'the customer was erased' ELSE reason END,
     ended_at = coalesce(ended_at, now())
 WHERE kind = 'data_request' AND shop = $1
-  AND ((subject ->> 'customer_id')::bigint = $2 OR lower(subject ->> 'email') = lower($3))
+  AND ((subject ->> 'customer_id')::bigint = $2 OR subject ->> 'email' = $3 OR subject ->> 'phone' = $4)
 """
 ERASE_SHOPS_CASES = """
 UPDATE worker.privacy_cases
@@ -36,7 +38,7 @@ SET shop = NULL, subject = NULL, status = CASE WHEN ended_at IS NULL THEN 'super
     ended_at = coalesce(ended_at, now())
 WHERE shop = $1 AND kind <> 'shop_redact'
 """
-_CUSTOMER = ("shop", "customer_id", "email")
+_CUSTOMER = ("shop", "customer_id", "email", "phone")
 
 HOLDINGS = Holdings(
     "worker",
@@ -53,7 +55,7 @@ HOLDINGS = Holdings(
         Personal(
             "privacy_items",
             ("content",),
-            erase=Statement(ERASE_ITEMS, _CUSTOMER),
+            erase=Statement(ERASE_ITEMS, (*_CUSTOMER, "pattern")),
             erase_shop=Statement(ERASE_SHOPS_ITEMS),
             counted=False,
         ),

@@ -19,6 +19,7 @@ from libs.common.outbox.names import bind
 from libs.common.outbox.open import open_producer
 from libs.common.outbox.producer import Producer
 from libs.common.privacy.declarations import Holdings
+from libs.common.runtime.handlers import Registry
 from libs.common.service import Service
 from libs.common.shopify.signatures import webhook_signature
 from services.auth import app as auth
@@ -139,14 +140,29 @@ class World:
 
 
 @asynccontextmanager
-async def world(database: str, *, without: str = "") -> AsyncIterator[World]:
+async def world(
+    database: str,
+    *,
+    without: str = "",
+    shopify_url: str = "http://127.0.0.1:9",
+    handlers: Registry | None = None,
+    **changes: object,
+) -> AsyncIterator[World]:
     """All three services, or all but one that is elsewhere."""
-    common = {"database_url": database, "service_key": SERVICE_KEY, "ops_token": OPS, "shutdown_seconds": 2.0}
+    common = {
+        "database_url": database,
+        "service_key": SERVICE_KEY,
+        "ops_token": OPS,
+        "shutdown_seconds": 2.0,
+        **changes,
+    }
     common |= {"shopify_api_secret": SECRET}
     opened: dict[str, Callable[[], Any]] = {
-        "auth": lambda: auth.open_service(auth_settings(database, "http://127.0.0.1:9")),
+        "auth": lambda: auth.open_service(auth_settings(database, shopify_url, **changes)),
         "webhooks": lambda: webhooks.open_service(WebhooksSettings.load(**common), grace=0.6),
-        "worker": lambda: worker.open_service(WorkerSettings.load(**common, shopify_api_key=KEY)),
+        "worker": lambda: worker.open_service(
+            WorkerSettings.load(**common, shopify_api_key=KEY), registry=handlers
+        ),
     }
     settings = WorkerSettings.load(**common, shopify_api_key=KEY)
     async with AsyncExitStack() as stack:

@@ -1,11 +1,14 @@
 """One person, or one shop, is erased from every table; of everybody else nothing is missing."""
 
+import zlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 import pytest
 
+from libs.common.contracts.envelope import Draft
 from libs.common.contracts.privacy import ERASED
 from tests.integration.privacy_kit import (
     ANNA,
@@ -22,6 +25,7 @@ from tests.integration.privacy_kit import (
     holding,
     world,
 )
+from tests.integration.shopify_stand_in import standing_in
 from tests.waiting import poll
 
 
@@ -174,6 +178,38 @@ async def test_a_shop_that_has_the_app_again_is_not_erased(one: World) -> None:
     assert case["receipt"]["outcome"] == "superseded"
     after = holding(await dump(one.pool), [A])
     assert {name: rows for name, rows in before.items() if not set(rows) <= set(after[name])} == {}
+
+
+async def test_an_install_whose_end_nobody_told_is_looked_into(database: str) -> None:
+    async with standing_in() as shopify, world(database, shopify_url=shopify.url) as one:
+        await fill(one.pool)
+        await one.pool.execute("UPDATE auth.shops SET uninstalled_at = NULL WHERE shop = $1", A)
+        await one.pool.execute("UPDATE auth.sessions SET refused_at = now() WHERE shop = $1", A)
+        case = await one.redact_shop(A)
+        assert case["receipt"]["outcome"] == "erased"
+        assert holding(await dump(one.pool), [A]) == {}
+
+
+async def test_messages_of_many_people_are_worked_on_before_one_of_them_is_erased(one: World) -> None:
+    frame = zlib.compress(b'{"id":["e"]}\n' + orjson.dumps({"data": {"customer": {"id": ANNA.customer_id}}}))
+    sent = await one.shopify.accept(Draft("pixel.frame", frame, shop=A))
+    await poll(lambda: one.pool.fetchval("SELECT outcome FROM worker.history WHERE message_id = $1", sent.id))
+    waits = await one.pool.fetchval(
+        "WITH back AS (DELETE FROM worker.history WHERE message_id = $1 RETURNING message_id, lane) "
+        "INSERT INTO webhooks.outbox (destination, lane, id, holder, leased_until) "
+        "SELECT 'worker', lane, message_id, 'worker:elsewhere', now() + interval '1 day' FROM back RETURNING id",
+        sent.id,
+    )
+    request = await one.accept("customers.redact", ANNA.request(), A)
+    later = "SELECT count(*) FROM webhooks.scheduled WHERE reason = 'later'"
+    await poll(lambda: one.pool.fetchval(later), within=40)
+    await one.pool.execute("UPDATE webhooks.outbox SET leased_until = now() WHERE id = $1", waits)
+    await one.case(request)
+    assert await one.pool.fetchval("SELECT body FROM webhooks.messages WHERE id = $1", waits) == ERASED
+    assert (
+        await one.pool.fetchval("SELECT outcome FROM worker.history WHERE message_id = $1", waits)
+        == "unhandled"
+    )
 
 
 async def test_a_request_that_names_nobody_fails_where_people_see_it(one: World) -> None:

@@ -116,7 +116,7 @@ def search_pattern(subject: Subject) -> str:
 
 
 def table_pattern(subject: Subject) -> str:
-    """One that finds the person, and nobody whose address or number only contains theirs, in columns of text or JSON."""
+    """One for columns of text or JSON, which finds nobody whose address or number only contains theirs."""
     needles = [f"(?<![0-9]){number}(?![0-9])" for number in _numbers(subject)]
     if subject.email:
         needles.append(f"(?<![a-z0-9._+-]){_literal(email_of(subject.email))}(?![a-z0-9-])")
