@@ -66,6 +66,12 @@ HOLDINGS = Holdings(
             erase_shop=Statement(ERASE_SHOPS_CASES),
             counted=False,
         ),
+        Personal(
+            "shopify.budgets",
+            ("shop",),
+            erase_shop=Statement("DELETE FROM shopify.budgets WHERE shop = $1"),
+            counted=False,
+        ),
         Free("privacy_steps", "numbers of rows, by table"),
     ),
 )

@@ -24,7 +24,7 @@ def declared(schema: str) -> Holdings:
 
 def undeclared(catalogue: list[asyncpg.Record]) -> set[str]:
     """Tables of the database that no service has declared."""
-    known = {f"{schema}.{table.name}" for schema in SCHEMAS for table in declared(schema).tables}
+    known = {declared(schema).place(table) for schema in SCHEMAS for table in declared(schema).tables}
     return {f"{row['schema']}.{row['name']}" for row in catalogue} - known
 
 
@@ -41,7 +41,7 @@ async def test_every_table_is_declared_and_every_declared_table_is_there(databas
     assert undeclared(catalogue) == set()
     assert undeclared(with_surprise) == {"worker.surprise"}
     there = {f"{row['schema']}.{row['name']}" for row in catalogue}
-    assert {f"{schema}.{table.name}" for schema in SCHEMAS for table in declared(schema).tables} <= there
+    assert {declared(schema).place(table) for schema in SCHEMAS for table in declared(schema).tables} <= there
 
 
 async def test_declared_columns_exist_and_declared_statements_are_sound(database: str) -> None:
@@ -51,7 +51,10 @@ async def test_declared_columns_exist_and_declared_statements_are_sound(database
             if isinstance(table, Free):
                 assert table.why
                 continue
-            columns = {row["column_name"] for row in await conn.fetch(COLUMNS, schema, table.name)}
+            columns = {
+                row["column_name"]
+                for row in await conn.fetch(COLUMNS, *declared(schema).place(table).split("."))
+            }
             assert set(table.columns) <= columns, f"{schema}.{table.name}"
             for statement in _statements(table):
                 prepared = await conn.prepare(statement.sql)

@@ -204,6 +204,9 @@ async def _fill_shop(conn: Any, shop: str) -> None:
         f"offline_{shop}", shop, long_ago,
     )  # fmt: skip
     await conn.execute(
+        "INSERT INTO shopify.budgets (shop, available, maximum, rate) VALUES ($1, 1, 2, 1)", shop
+    )
+    await conn.execute(
         "INSERT INTO auth.states VALUES ($1, $2, $3)", shop.encode()[:3], shop, now + timedelta(days=1)
     )
     await conn.execute(
@@ -318,11 +321,6 @@ def holding(dumped: dict[str, list[str]], words: list[str]) -> dict[str, list[st
 
 def declared_to_hold(attribute: str) -> set[str]:
     """The tables that are declared to hold people (`erase`) or shops (`erase_shop`), those of the protocol included."""
-    own = {
-        f"{held.schema}.{table.name}"
-        for held in HOLDINGS
-        for table in held.personal
-        if getattr(table, attribute)
-    }
+    own = {held.place(table) for held in HOLDINGS for table in held.personal if getattr(table, attribute)}
     places = {f"{name}.{table}" for name in CONSUMERS for table in ("scheduled", "failed", "history")}
     return own | places | {f"{name}.{table}" for name in SOURCES for table in ("messages", "outbox")}

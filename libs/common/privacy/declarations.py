@@ -77,6 +77,10 @@ class Holdings:
     schema: str
     tables: tuple[Table, ...]
 
+    def place(self, table: Table) -> str:
+        """The table with its schema; one that services share names its schema itself, and one of them declares it."""
+        return table.name if "." in table.name else f"{self.schema}.{table.name}"
+
     @property
     def personal(self) -> list[Personal]:
         return [table for table in self.tables if isinstance(table, Personal)]

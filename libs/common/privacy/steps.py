@@ -189,12 +189,12 @@ class Steps:
                 continue
             status = await tx.execute(statement.sql, *statement.values(subject), timeout=10 * LOCK_SECONDS)
             if number := int(status.rpartition(" ")[2]):
-                rows[f"{self.source}.{table.name}"] = number
+                rows[self.holdings.place(table)] = number
         await erase_store.note_progress(tx, self.source, case, rows)
 
     def _found(self, rows: dict[str, int]) -> int:
         """Rows that say that there was something to erase besides requests and traces of work."""
-        counted = {f"{self.source}.{table.name}" for table in self.holdings.personal if table.counted}
+        counted = {self.holdings.place(table) for table in self.holdings.personal if table.counted}
         return sum(number for place, number in rows.items() if place in {*counted, f"{self.source}.messages"})
 
     async def _collect_messages(self, subject: Subject) -> tuple[list[dict[str, Any]], set[int]]:
@@ -224,7 +224,7 @@ class Steps:
                     found = await conn.fetch(
                         table.find.sql, *table.find.values(subject), timeout=LOCK_SECONDS
                     )
-                    items += [{"table": f"{self.source}.{table.name}", **plain(dict(row))} for row in found]
+                    items += [{"table": self.holdings.place(table), **plain(dict(row))} for row in found]
         return items
 
 
