@@ -76,7 +76,7 @@ async def test_a_merchant_sees_the_cases_of_their_own_shop_alone(one: World) -> 
         assert answer.status == status
     answer, _ = await fetch(one, f"/api/privacy/cases/{ours['id']}/export", session_token(A))
     assert answer.status == 200
-    for token in ("", "wrong", session_token(A, secret="of somebody else")):
+    for token in ("", "wrong", session_token(A, secret="the client secret of somebody else")):
         assert (await fetch(one, "/api/privacy/cases", token))[0].status == 401
 
 
