@@ -34,6 +34,7 @@ async def run(scale: Scale) -> Result:
         migrate(postgres.url("accept"))
         settings = {
             "DATABASE_URL": postgres.url("accept"), "SHOPIFY_API_SECRET": SECRET, "OPS_TOKEN": "bench",
+            "SERVICE_KEY": "bench" * 8,
             "SHOP_SHARE_BURST": "1000000000", "BROKER_HIGH_WATER": "1000000000",
         }  # fmt: skip
         with Processes(settings) as processes:

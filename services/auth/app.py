@@ -1,22 +1,21 @@
 """Puts services/auth together; the only file here that opens pools and connections."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
 import asyncpg
 
-from libs.common.bus.consumer import BrokerConsumer
-from libs.common.bus.deliveries import IncomingWork
-from libs.common.bus.link import BrokerOptions
 from libs.common.clock import Clock, SystemClock
-from libs.common.contracts.topology import Lane
 from libs.common.db import connection, database_away_named, direct_connections, open_pool
 from libs.common.errors import DatabaseAway
 from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.open import open_producer
 from libs.common.outbox.producer import Producer
-from libs.common.runtime.consumer import Consumer, OpenBroker
+from libs.common.privacy.keys import PrivacyKeys
+from libs.common.privacy.steps import Steps
+from libs.common.runtime.broker import broker_of
+from libs.common.runtime.consumer import Consumer
 from libs.common.service import Check, Note, Service, serve, until_signalled
 from libs.common.service_token import ServiceKey
 from libs.common.shopify.access_tokens import AppCredentials
@@ -32,6 +31,8 @@ from services.auth import store
 from services.auth.config import Settings
 from services.auth.consumers import registry
 from services.auth.endpoint import TokenEndpoint
+from services.auth.privacy import Reinstalls
+from services.auth.privacy_store import HOLDINGS
 from services.auth.routes import Endpoints
 from services.auth.routes_ops import InternalEndpoints, OpsEndpoints
 from services.auth.service import App, Auth
@@ -146,7 +147,7 @@ async def _consumer(
     clock: Clock,
     faults: FaultPoints | None,
 ) -> AsyncIterator[Consumer]:
-    handlers = registry(auth)
+    handlers = registry(auth, _privacy(settings, auth, pool, clock, faults).handlers())
     longest = max(handler.timeout for handler in handlers.handlers) + settings.consumer_lease_seconds
     few = settings.model_copy(update={"consumer_concurrency": min(_HANDLERS, settings.consumer_concurrency)})
     async with open_pool(
@@ -154,22 +155,19 @@ async def _consumer(
     ) as handler_pool:
         yield Consumer(
             NAME, handlers, pool, producer, few, connect=direct_connections(settings), clock=clock,
-            handler_pool=handler_pool, open_broker=_open_broker(settings), faults=faults,
+            handler_pool=handler_pool, open_broker=broker_of(settings, NAME), faults=faults,
         )  # fmt: skip
 
 
-def _open_broker(settings: Settings) -> OpenBroker | None:
-    if settings.rabbitmq_url is None:
-        return None
-    options = BrokerOptions.of(settings, NAME)
-    prefetch = dict.fromkeys(Lane, settings.consumer_prefetch)
-
-    def open_broker(
-        deliver: Callable[[IncomingWork], None], up: Callable[[], None], down: Callable[[], None]
-    ) -> BrokerConsumer:
-        return BrokerConsumer(options, NAME, deliver, prefetch, on_up=up, on_down=down)
-
-    return open_broker
+def _privacy(
+    settings: Settings, auth: Auth, pool: asyncpg.Pool, clock: Clock, faults: FaultPoints | None
+) -> Steps:
+    keys, timeout = PrivacyKeys(settings.service_key), settings.database_timeout_seconds
+    reinstalls = Reinstalls(auth, pool, timeout)
+    return Steps(
+        HOLDINGS, pool, keys, clock, timeout, settings.retention_days, grace=0.0, objection=reinstalls.object,
+        prepare=reinstalls.find_out, faults=faults or FaultPoints(),
+    )  # fmt: skip
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """Messages in: what merchants do to the app in their admin, as Shopify's webhooks tell it."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -17,8 +18,8 @@ from services.auth.tokens import installed
 _TIMEOUT = 60.0  # asking Shopify, after waiting for others of the same shop
 
 
-def registry(auth: Auth) -> Registry:
-    """What auth does with which message."""
+def registry(auth: Auth, privacy: Iterable[Handler] = ()) -> Registry:
+    """What auth does with which message; `privacy` is its part of the cases."""
 
     async def end_install(message: Message, ctx: Context) -> None:
         await _end_install(auth, message, ctx)
@@ -32,6 +33,7 @@ def registry(auth: Auth) -> Registry:
             Handler(
                 "consumers.take_in_scopes", take_in_scopes, ("webhook.app.scopes_update",), timeout=_TIMEOUT
             ),
+            *privacy,
         ]
     )
 

@@ -71,6 +71,22 @@ class Api:
             if not cursor:
                 return
 
+    async def privacy_cases(self, query: Mapping[str, str]) -> list[Json]:
+        """Privacy cases that match, newest first."""
+        cases: list[Json] = (await self._call("GET", "/api/privacy/cases", query))["cases"]
+        return cases
+
+    async def privacy_case(self, identifier: str) -> Json:
+        return await self._call("GET", f"/api/privacy/cases/{message_id(identifier)}")
+
+    async def privacy_export(self, identifier: str) -> bytes:
+        """The zip file of a data request."""
+        path = f"/api/privacy/cases/{message_id(identifier)}/export"
+        status, content = await self._ask("GET", path)
+        if status != HTTPStatus.OK:
+            _answer(status, content)
+        return content
+
     async def _call(
         self,
         method: str,
@@ -78,10 +94,19 @@ class Api:
         params: Mapping[str, str] | None = None,
         body: Mapping[str, str] | None = None,
     ) -> Json:
+        return _answer(*await self._ask(method, path, params, body))
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        body: Mapping[str, str] | None = None,
+    ) -> tuple[int, bytes]:
         url = self._base.join(URL(path))
         try:
             async with self._http.request(method, url, params=params, json=body) as response:
-                return _answer(response.status, await response.read())
+                return response.status, await response.read()
         except TimeoutError:
             raise ServerAway(f"{self._base} does not answer in time") from None
         except (aiohttp.ClientError, OSError):

@@ -16,6 +16,7 @@ class CliSettings(CommonSettings):
     shopify_api_secret: SecretStr | None = None
     shopify_api_version: str = "2026-10"
     ops_token: SecretStr | None = None
+    service_key: SecretStr | None = None
 
     @classmethod
     def read(cls) -> Self:

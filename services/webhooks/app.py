@@ -5,19 +5,27 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from libs.common.clock import SystemClock
-from libs.common.db import connection, database_away_named, open_pool
+from libs.common.clock import Clock, SystemClock
+from libs.common.db import connection, database_away_named, direct_connections, open_pool
 from libs.common.errors import DatabaseAway
 from libs.common.outbox.circuit import State
 from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.open import open_producer
 from libs.common.outbox.producer import Producer
+from libs.common.privacy.keys import PrivacyKeys
+from libs.common.privacy.steps import Steps
+from libs.common.privacy.tombstones import GRACE_SECONDS, Doorkeeper, Tombstones
+from libs.common.runtime.broker import broker_of
+from libs.common.runtime.consumer import Consumer
+from libs.common.runtime.handlers import Registry
 from libs.common.service import Check, Note, Service, serve, until_signalled
 from libs.common.shopify.signatures import WebhookVerifier
+from libs.common.tasks import Part, background
 from libs.common.web import require_ops
 from services.webhooks import store
 from services.webhooks.config import Settings
 from services.webhooks.deadlines import Deadlines
+from services.webhooks.privacy_store import HOLDINGS
 from services.webhooks.rejected import open_rejected_log
 from services.webhooks.routes import Endpoints
 from services.webhooks.routes_ops import OpsEndpoints
@@ -25,15 +33,20 @@ from services.webhooks.routes_ops import OpsEndpoints
 NAME = "webhooks"
 
 
+_HANDLERS = 2  # messages that webhooks works on at once: there are few, and its requests come first
+
+
 @asynccontextmanager
-async def open_service(settings: Settings, *, faults: FaultPoints | None = None) -> AsyncIterator[Service]:
+async def open_service(
+    settings: Settings, *, faults: FaultPoints | None = None, grace: float = GRACE_SECONDS
+) -> AsyncIterator[Service]:
     """Opens what the service needs, in the order of need; closing it finishes commits under way."""
     old = settings.shopify_api_secret_old
     verifier = WebhookVerifier(
         settings.shopify_api_secret.get_secret_value(), old.get_secret_value() if old else None
     )
-    guard = require_ops(settings.ops_token)
-    timeout = settings.database_timeout_seconds
+    guard, clock = require_ops(settings.ops_token), SystemClock()
+    keys, timeout = PrivacyKeys(settings.service_key), settings.database_timeout_seconds
     async with (
         open_pool(settings, name=f"shopbus {NAME}") as pool,
         open_producer(settings, schema=NAME, pool=pool, faults=faults) as producer,
@@ -41,14 +54,62 @@ async def open_service(settings: Settings, *, faults: FaultPoints | None = None)
             pool, keep=settings.rejected_keep, days=settings.retention_days, timeout=timeout
         ) as rejected,
     ):
-        deadlines = Deadlines(settings.accept_timeout_seconds)
-        door = Endpoints(settings, verifier, producer, rejected, deadlines, SystemClock())
-        yield Service(
-            NAME,
-            routes=[*door.routes(), *OpsEndpoints(pool, timeout).routes(guard)],
-            checks={"database": _database_check(pool, timeout)},
-            notes={"route": _route_note(producer)},
+        tombstones = Tombstones(pool, NAME, keys, clock, timeout)
+        steps = Steps(
+            HOLDINGS,
+            pool,
+            keys,
+            clock,
+            timeout,
+            settings.retention_days,
+            grace,
+            faults=faults or FaultPoints(),
         )
+        async with (
+            _consumer(settings, Registry(steps.handlers()), pool, producer, clock, faults) as consumer,
+            _working(consumer, tombstones, settings, clock),
+        ):
+            deadlines = Deadlines(settings.accept_timeout_seconds)
+            doorkeeper = Doorkeeper(producer, tombstones)
+            door = Endpoints(settings, verifier, doorkeeper, rejected, deadlines, clock)
+            yield Service(
+                NAME,
+                routes=[*door.routes(), *OpsEndpoints(pool, timeout).routes(guard)],
+                checks={"database": _database_check(pool, timeout)},
+                notes={"route": _route_note(producer), "work": consumer.state},
+            )
+
+
+@asynccontextmanager
+async def _consumer(
+    settings: Settings,
+    registry: Registry,
+    pool: asyncpg.Pool,
+    producer: Producer,
+    clock: Clock,
+    faults: FaultPoints | None,
+) -> AsyncIterator[Consumer]:
+    few = settings.model_copy(update={"consumer_concurrency": min(_HANDLERS, settings.consumer_concurrency)})
+    longest = max(handler.timeout for handler in registry.handlers) + settings.consumer_lease_seconds
+    async with open_pool(
+        settings, name=f"shopbus {NAME} handlers", size=few.consumer_concurrency, longest_transaction=longest
+    ) as handler_pool:
+        yield Consumer(
+            NAME, registry, pool, producer, few, connect=direct_connections(settings), clock=clock,
+            handler_pool=handler_pool, open_broker=broker_of(settings, NAME), faults=faults,
+        )  # fmt: skip
+
+
+@asynccontextmanager
+async def _working(
+    consumer: Consumer, tombstones: Tombstones, settings: Settings, clock: Clock
+) -> AsyncIterator[None]:
+    parts: dict[str, Part] = {"webhooks consumer": consumer.run, "webhooks tombstones": tombstones.follow}
+    async with background(parts, clock):
+        try:
+            yield
+        finally:
+            await consumer.quiesce(settings.shutdown_seconds)
 
 
 async def run(settings: Settings) -> None:

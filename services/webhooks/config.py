@@ -4,19 +4,21 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator
 
-from libs.common.settings import CommonSettings, Count, Seconds
+from libs.common.runtime.config import ConsumerSettings
+from libs.common.settings import Count, Seconds
 
 Secret = Annotated[SecretStr, Field(min_length=1)]
 
 
-class Settings(CommonSettings):
-    """Settings of services/webhooks, beside those that every service has."""
+class Settings(ConsumerSettings):
+    """Settings of services/webhooks, beside those of every service that works on messages."""
 
     port: Annotated[int, Field(ge=0, le=65535)] = 8082
 
     shopify_api_secret: Secret
     shopify_api_secret_old: Secret | None = None  # still signs while a client secret is being rotated
     ops_token: Secret
+    service_key: Secret  # whom was erased is known by a hash with it
 
     # Shopify hangs up 5 seconds after it connected, so body and commit together have to stay below that.
     webhook_body_limit_bytes: Count = 10 * 1024 * 1024

@@ -38,11 +38,15 @@ SELECT coalesce(array_agg(name), '{}') FROM unnest($1::text[]) AS wanted(name) W
 """
 
 
+_TABLES = (
+    *("messages", "outbox", "scheduled", "failed", "history", "rejected", "deliveries"),
+    *("privacy_tombstones", "privacy_progress"),
+)
+
+
 async def missing_tables(conn: Connection) -> list[str]:
     """Which tables this service needs and does not find."""
-    names: list[str] = await conn.fetchval(
-        MISSING_TABLES, ["webhooks.messages", "webhooks.outbox", "webhooks.rejected", "webhooks.deliveries"]
-    )
+    names: list[str] = await conn.fetchval(MISSING_TABLES, [f"webhooks.{table}" for table in _TABLES])
     return names
 
 

@@ -1,24 +1,22 @@
 """Puts services/worker together; the only file here that opens pools and connections."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import asyncpg
 
-from libs.common.bus.consumer import BrokerConsumer
-from libs.common.bus.deliveries import IncomingWork
-from libs.common.bus.link import BrokerOptions
 from libs.common.clock import Clock, SystemClock
-from libs.common.contracts.topology import CONSUMERS, SOURCES, Lane
+from libs.common.contracts.topology import CONSUMERS, SOURCES
 from libs.common.db import direct_connections, open_pool
 from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.gauges import gauges_loop
 from libs.common.outbox.open import open_producer
 from libs.common.outbox.producer import Producer
 from libs.common.outbox.retention import retention_loop
-from libs.common.runtime.consumer import Consumer, OpenBroker
+from libs.common.runtime.broker import broker_of
+from libs.common.runtime.consumer import Consumer
 from libs.common.runtime.handlers import Registry, collect, discover
 from libs.common.runtime.schedules import Schedules
 from libs.common.runtime.watchdog import Watchdog
@@ -27,8 +25,9 @@ from libs.common.shopify.admin.client import AdminClient
 from libs.common.shopify.admin.open import open_admin
 from libs.common.tasks import Part, background
 from libs.common.web import require_ops
-from services.worker import routes
+from services.worker import routes, routes_privacy
 from services.worker.config import Settings
+from services.worker.privacy import open_privacy
 from services.worker.service import Books, database_check
 
 NAME = "worker"
@@ -39,10 +38,12 @@ async def open_service(
     settings: Settings, *, registry: Registry | None = None, faults: FaultPoints | None = None
 ) -> AsyncIterator[Service]:
     """Opens the worker and starts working; closing it lets handlers finish within `shutdown_seconds`."""
-    registry = registry or collect(discover(*settings.handler_packages))
+    handlers = registry or collect(discover(*settings.handler_packages))
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(settings, name=f"shopbus {NAME}"))
+        privacy = open_privacy(settings, pool, clock, faults)
+        registry = privacy.registry(handlers)
         handler_pool = await stack.enter_async_context(_handler_pool(settings, registry))
         producer = await stack.enter_async_context(
             open_producer(settings, schema=NAME, pool=pool, clock=clock, faults=faults)
@@ -52,10 +53,12 @@ async def open_service(
             open_admin(settings, pool, direct_connections(settings), clock, caller=NAME)
         )
         consumer = _consumer(settings, registry, pool, handler_pool, producer, clock, faults, admin)
-        await stack.enter_async_context(_working(consumer, settings, registry, pool, producer, clock))
+        own = {"privacy": privacy.keep_house}
+        await stack.enter_async_context(_working(consumer, settings, registry, pool, producer, clock, own))
+        guard = require_ops(settings.ops_token)
         yield Service(
             NAME,
-            routes=routes.routes(books, require_ops(settings.ops_token)),
+            routes=[*routes.routes(books, guard), *routes_privacy.routes(privacy, settings, guard)],
             checks={"database": partial(database_check, books)},
             notes={"work": consumer.state},
         )
@@ -92,22 +95,8 @@ def _consumer(
 ) -> Consumer:
     return Consumer(
         NAME, registry, pool, producer, settings, connect=direct_connections(settings), clock=clock,
-        handler_pool=handler_pool, open_broker=_open_broker(settings), faults=faults, admin=admin,
+        handler_pool=handler_pool, open_broker=broker_of(settings, NAME), faults=faults, admin=admin,
     )  # fmt: skip
-
-
-def _open_broker(settings: Settings) -> OpenBroker | None:
-    if settings.rabbitmq_url is None:
-        return None
-    options = BrokerOptions.of(settings, NAME)
-    prefetch = dict.fromkeys(Lane, settings.consumer_prefetch)
-
-    def open_broker(
-        deliver: Callable[[IncomingWork], None], up: Callable[[], None], down: Callable[[], None]
-    ) -> BrokerConsumer:
-        return BrokerConsumer(options, NAME, deliver, prefetch, on_up=up, on_down=down)
-
-    return open_broker
 
 
 @asynccontextmanager
@@ -118,6 +107,7 @@ async def _working(
     pool: asyncpg.Pool,
     producer: Producer,
     clock: Clock,
+    own: Mapping[str, Part],
 ) -> AsyncIterator[None]:
     watchdog = Watchdog(asyncio.get_running_loop(), limit=settings.consumer_blocked_seconds)
     watchdog.start()
@@ -126,6 +116,7 @@ async def _working(
         "schedules": Schedules(NAME, registry.handlers, pool, producer, clock).run,
         "gauges": partial(gauges_loop, pool, SOURCES, CONSUMERS, clock),
         "retention": partial(retention_loop, pool, SOURCES, CONSUMERS, settings.retention_days, clock),
+        **own,
     }
     try:
         async with background(parts, clock):

@@ -1,7 +1,20 @@
 """Metrics of the worker's HTTP side; those of the work itself are in libs/common/runtime/metrics.py."""
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 REPLAYED = Counter(
     "worker_replayed_total", "Messages that people put back to work: one by one, or many by filter.", ["way"]
+)
+PRIVACY_OPEN = Gauge(
+    "privacy_request_open", "Privacy requests that are not over, by kind (from the tables).", ["kind"]
+)
+PRIVACY_OLDEST = Gauge(
+    "privacy_request_oldest_age_seconds",
+    "How long ago the oldest of them was made; Shopify gives 30 days (from the tables).",
+    ["kind"],
+)
+PRIVACY_ENDED = Counter(
+    "privacy_request_ended_total",
+    "Privacy requests that are over, by outcome: done, repeated (nothing was left to erase), superseded.",
+    ["kind", "outcome"],
 )

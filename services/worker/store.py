@@ -7,7 +7,10 @@ from libs.common.db import Connection
 
 NEEDED = (
     *(f"{source}.{table}" for source in SOURCES for table in ("messages", "outbox")),
-    *(f"worker.{table}" for table in ("scheduled", "failed", "history", "schedules", "orders")),
+    *(
+        f"worker.{table}"
+        for table in ("scheduled", "failed", "history", "schedules", "orders", "privacy_cases")
+    ),
     "shopify.budgets",
 )
 

@@ -145,6 +145,7 @@ class Stack:
             "SHOPIFY_API_SECRET": SECRET,
             "OPS_TOKEN": OPS_TOKEN,
             "SERVICE_KEY": "k" * 64,
+            "SHOPIFY_API_KEY": "chaos-app",
             "HANDLERS": "tests.chaos.handlers",
             "LOG_LEVEL": "WARNING",
             "SHUTDOWN_SECONDS": "5",

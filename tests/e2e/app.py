@@ -22,10 +22,12 @@ async def shopbus(database_url: str, rabbitmq_url: str | None) -> AsyncIterator[
         "database_url": database_url,
         "rabbitmq_url": rabbitmq_url,
         "ops_token": "e2e-ops",
+        "shopify_api_secret": SECRET,
+        "service_key": "e2e" * 16,
         "shutdown_seconds": 5,
     }
-    webhooks = WebhooksSettings.load(shopify_api_secret=SECRET, **shared)
-    worker = WorkerSettings.load(handlers="tests.e2e.handlers", **shared)
+    webhooks = WebhooksSettings.load(**shared)
+    worker = WorkerSettings.load(handlers="tests.e2e.handlers", shopify_api_key="e2e-app", **shared)
     async with open_webhooks(webhooks) as front, open_worker(worker) as back:
         server = TestServer(build_app([front, back]))
         async with server:

@@ -14,7 +14,7 @@ from aiohttp import ClientSession
 from tests.servers.ports import free_port
 from tests.waiting import poll
 
-SECRETS = {"SHOPIFY_API_SECRET": "the-app-secret", "OPS_TOKEN": "the-ops-token"}
+SECRETS = {"SHOPIFY_API_SECRET": "the-app-secret", "OPS_TOKEN": "the-ops-token", "SERVICE_KEY": "k" * 32}
 ROOT = Path(__file__).parents[2]
 
 

@@ -27,7 +27,7 @@ LANE_WEIGHTS = {Lane.CRITICAL: 8, Lane.DEFAULT: 4, Lane.OVERFLOW: 2, Lane.BULK: 
 SOURCES = ("webhooks", "auth", "worker")
 """Schemas that hold an outbox, in the order consumers look at them."""
 
-CONSUMERS = ("worker", "auth")
+CONSUMERS = ("worker", "auth", "webhooks")
 """Services that work on messages; each has `scheduled`, `failed` and `history` in its schema of the same name."""
 
 
@@ -46,6 +46,8 @@ ROUTES = (
     Route("webhook.shop.redact", Lane.CRITICAL),
     Route("webhook.app.uninstalled", Lane.CRITICAL, ("worker", "auth")),
     Route("webhook.app.scopes_update", Lane.CRITICAL, ("worker", "auth")),
+    *(Route(f"privacy.*.{name}", Lane.CRITICAL, (name,)) for name in CONSUMERS),  # each erases its own schema
+    Route("privacy.#", Lane.CRITICAL),
     Route("shop.#", Lane.CRITICAL),
     Route("token.#", Lane.CRITICAL),
     Route("pixel.#", Lane.BULK),

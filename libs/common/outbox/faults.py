@@ -45,6 +45,9 @@ Point = Literal[
     "token answered, not kept",
     "token kept, not committed",
     "sealed anew, not committed",
+    # a service erases a person or a shop
+    "rows erased, not committed",
+    "rows erased, not answered",
 ]
 
 POINTS: tuple[Point, ...] = get_args(Point)

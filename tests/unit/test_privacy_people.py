@@ -1,0 +1,140 @@
+"""Whom a payload speaks of, and whom it does not."""
+
+import re
+import zlib
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libs.common.contracts.privacy import Subject
+from libs.common.privacy.people import is_about, people_in, search_pattern, table_pattern
+
+FIXTURES = Path(__file__).parents[3] / "shared" / "fixtures" / "webhooks"
+NOW = datetime(2026, 11, 28, tzinfo=UTC)
+ANNA = Subject(
+    "a.myshopify.com", NOW, customer_id=191167, email="anna@example.com", phone="555-625-1199", orders=[299938]
+)  # fmt: skip
+BY_ADDRESS = Subject("a.myshopify.com", NOW, email="anna@example.com")
+BY_NUMBER = Subject("a.myshopify.com", NOW, phone="+1 (555) 625 1199")
+
+
+def about(payload: Any, subject: Subject = ANNA, kind: str = "anything") -> bool:
+    body = payload if isinstance(payload, bytes) else orjson.dumps(payload)
+    found = is_about(people_in(kind, body), subject)
+    if found:  # what is judged has to be preselected
+        assert fits(subject, body) or kind == "pixel.frame"
+    return found
+
+
+def fits(subject: Subject, body: bytes) -> bool:
+    """As Postgres preselects: encode(body, 'escape') ~* pattern."""
+    text = "".join(chr(byte) if byte < 128 else f"\\{byte:03o}" for byte in body.replace(b"\\", b"\\\\"))
+    return re.search(search_pattern(subject), text, re.IGNORECASE) is not None
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"customer": {"id": 191167}},
+        {"customer": {"id": "191167"}},
+        {"customer_id": 191167},
+        {"customerId": "gid://shopify/Customer/191167"},
+        {"order_id": 299938},
+        {"order": {"id": 299938}},
+        {"admin_graphql_api_order_id": "gid://shopify/Order/299938"},
+        {"deep": [{"in": {"email": "Anna@Example.com "}}]},
+        {"note": "please write to <anna@example.com>, thanks"},
+        {"data": {"checkout": {"phone": "+1 555 625 1199"}}},
+    ],
+)
+def test_a_payload_that_names_the_customer_is_about_them(payload: dict[str, Any]) -> None:
+    assert about(payload)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"customer": {"id": 1911670}},
+        {"product": {"id": 191167}},
+        {"id": 191167},
+        {"email": "joanna@example.com"},
+        {"email": "anna@example.com.au"},
+        {"email": "anna@example.community"},
+        {"line_items": [{"id": 299938}]},
+        {"customer": {"id": 7, "phone": "555-625-1199"}},  # a number that two of them share
+        {"fax": "555-625-1199"},
+        {"erased": True},
+    ],
+)
+def test_a_payload_that_names_somebody_else_is_not(payload: dict[str, Any]) -> None:
+    assert not about(payload)
+
+
+def test_the_root_is_whose_the_topic_is() -> None:
+    assert about({"id": 191167}, kind="webhook.customers.update")
+    assert about({"id": 299938}, kind="webhook.orders.updated")
+    assert not about({"id": 191167}, kind="webhook.orders.updated")
+
+
+def test_an_address_or_a_number_alone_is_enough() -> None:
+    assert about({"customer": {"id": 7, "email": "anna@example.com"}}, BY_ADDRESS)
+    assert about({"customer": {"id": 7, "phone": "5556251199"}}, BY_NUMBER)
+
+
+def test_what_is_not_json_is_searched_too() -> None:
+    assert about(b"<order><email>anna@example.com</email></order>")
+    assert about(b"\xff\xfe anna@example.com")
+    frame = zlib.compress(b'{"id":["e1"]}\n{"data":{"customer":{"id":"191167"}}}')
+    assert about(frame, kind="pixel.frame")
+    assert not about(zlib.compress(b'{"id":["e1"]}\n{"data":{}}'), kind="pixel.frame")
+
+
+@given(st.emails())
+def test_no_address_escapes_the_preselection_however_it_is_written(address: str) -> None:
+    subject = replace(BY_ADDRESS, email=address)
+    for text in (address, address.upper()):
+        for body in (orjson.dumps({"email": text}), _escaped(text)):
+            if is_about(people_in("x", body), subject):
+                assert fits(subject, body)
+
+
+def _escaped(text: str) -> bytes:
+    """As Rails writes it: & and other characters as escapes."""
+    body = orjson.dumps({"note": f"<{text}>"})
+    for character, written in (
+        (b"&", b"\\u0026"),
+        (b"'", b"\\u0027"),
+        (b"<", b"\\u003c"),
+        (b">", b"\\u003e"),
+    ):
+        body = body.replace(character, written)
+    return body
+
+
+def test_a_table_is_searched_for_the_person_and_not_for_who_contains_them() -> None:
+    def found(text: str) -> bool:
+        return re.search(table_pattern(ANNA), text, re.IGNORECASE) is not None
+
+    assert all(map(found, ('{"id": 191167}', "Anna@example.com", "a 299938.", "+1 555 625-1199")))
+    assert not any(map(found, ('{"id": 1911670}', "joanna@example.com", "9299938", "555-625-11990")))
+
+
+@pytest.mark.skipif(not FIXTURES.exists(), reason="the real payloads are not here")
+def test_real_payloads_about_customers_and_orders_name_them() -> None:
+    topics = (
+        "orders__create",
+        "orders__updated",
+        "customers__create",
+        "customers__update",
+        "fulfillments__create",
+    )
+    for path in (path for topic in topics for path in FIXTURES.glob(f"{topic}*.json")):
+        kind = f"webhook.{path.name.split('.')[0].replace('__', '.')}"
+        found = people_in(kind, path.read_bytes())
+        assert found.customers or found.orders or found.emails, path.name
