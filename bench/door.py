@@ -17,7 +17,7 @@ from libs.common.outbox.put_store import Outgoing
 from libs.common.service import Service, serve, start
 from libs.common.shopify.signatures import WebhookVerifier
 from services.webhooks.config import Settings
-from services.webhooks.deadlines import Deadlines
+from libs.common.deadlines import Deadlines
 from services.webhooks.rejected import open_rejected_log
 from services.webhooks.routes import Endpoints
 from services.webhooks.service import Accepts

@@ -16,7 +16,7 @@ from libs.common.shopify.webhook_headers import Format, safe_text
 from libs.common.web import BodyIncomplete, BodyTooLarge, BodyTooSlow, Problem, json_response, note, read_body
 from services.webhooks import metrics, service
 from services.webhooks.config import Settings
-from services.webhooks.deadlines import Deadlines
+from libs.common.deadlines import Deadlines
 from services.webhooks.rejected import RejectedLog
 from services.webhooks.service import Delivery, Reason, Rejected
 from services.webhooks.store import Rejection

@@ -21,7 +21,7 @@ from libs.common.shopify.webhook_headers import (
     read,
 )
 from services.webhooks import metrics
-from services.webhooks.deadlines import Deadlines
+from libs.common.deadlines import Deadlines
 
 DEFAULT_CONTENT_TYPE = "application/json"
 

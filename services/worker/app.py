@@ -27,6 +27,7 @@ from libs.common.tasks import Part, background
 from libs.common.web import require_ops
 from services.worker import routes, routes_privacy
 from services.worker.config import Settings
+from services.worker.pixel_partitions import Partitions
 from services.worker.privacy import open_privacy
 from services.worker.service import Books, database_check
 
@@ -109,11 +110,13 @@ async def _working(
     clock: Clock,
     own: Mapping[str, Part],
 ) -> AsyncIterator[None]:
+    partitions = Partitions(pool, clock, settings.database_timeout_seconds, settings.pixel_retention_days)
     watchdog = Watchdog(asyncio.get_running_loop(), limit=settings.consumer_blocked_seconds)
     watchdog.start()
     parts: dict[str, Part] = {
         "consumer": consumer.run,
         "schedules": Schedules(NAME, registry.handlers, pool, producer, clock).run,
+        "pixel partitions": partitions.run,
         "gauges": partial(gauges_loop, pool, SOURCES, CONSUMERS, clock),
         "retention": partial(retention_loop, pool, SOURCES, CONSUMERS, settings.retention_days, clock),
         **own,

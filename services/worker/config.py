@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr, field_validator
 
 from libs.common.runtime.config import ConsumerSettings
+from libs.common.settings import Count
 from libs.common.shopify.admin.config import AdminSettings
 
 HANDLERS_HERE = "services.worker.handlers"
@@ -18,6 +19,7 @@ class Settings(ConsumerSettings, AdminSettings):
     port: int = Field(default=8084, ge=0, le=65535)
     ops_token: SecretStr = Field(min_length=1)
     handlers: str = ""
+    pixel_retention_days: Count = 90  # how long pixel events are kept, by the day they happened
 
     # Merchants ask for the data of their own customers with a session token, which Shopify signs.
     shopify_api_key: Annotated[str, Field(min_length=1)]

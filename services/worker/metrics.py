@@ -1,4 +1,4 @@
-"""Metrics of the worker's HTTP side; those of the work itself are in libs/common/runtime/metrics.py."""
+"""Metrics of the worker's HTTP side and of its pixel events; those of the work itself are in libs/common/runtime/metrics.py."""
 
 from prometheus_client import Counter, Gauge
 
@@ -17,4 +17,17 @@ PRIVACY_ENDED = Counter(
     "privacy_request_ended_total",
     "Privacy requests that are over, by outcome: done, repeated (nothing was left to erase), superseded.",
     ["kind", "outcome"],
+)
+PIXEL_EVENTS = Counter(
+    "pixel_events_total",
+    "Pixel events taken out of frames: stored, or repeated and there already.",
+    ["outcome"],
+)
+PIXEL_PARTITIONS = Counter(
+    "pixel_partitions_total",
+    "Partitions of pixel events: made, dropped, or left since a lock was not to be had.",
+    ["what"],
+)
+PIXEL_UNPLACED = Gauge(
+    "pixel_events_unplaced", "Stored pixel events of days without a partition: of clocks that are far off."
 )
