@@ -17,7 +17,7 @@ from libs.common.outbox.open import open_producer
 from libs.common.outbox.producer import Producer
 from libs.common.runtime.consumer import Consumer, OpenBroker
 from libs.common.service import Check, Service, serve, until_signalled
-from libs.common.shopify.pixel_events import fits
+from libs.common.shopify.pixel_check import fits
 from libs.common.tasks import Part, background
 from libs.common.web import require_ops
 from services.ingest import store

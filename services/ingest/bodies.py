@@ -1,7 +1,7 @@
-"""What a request's body holds: events one by one, whatever the form, and whatever is wrong with their neighbours. No I/O.
+"""What a request's body holds: events one by one, in whatever form, and whatever is wrong with the others. No I/O.
 
-The forms are one event, an array, lines of JSON, and an object `{"key": …, "version": …, "events": […]}`. A body that is
-JSON is read at once. One that is not is taken apart, so that one event with half a character in it costs nobody else.
+The forms are one event, an array, lines of JSON, and an object `{"key": …, "version": …, "events": […]}`. A body that
+is JSON is read at once. One that is not is taken apart, so that half a character in one event costs no other.
 """
 
 import json

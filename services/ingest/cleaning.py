@@ -1,4 +1,4 @@
-"""Takes out of an event what must not be stored: secrets and addresses in URLs, markup in titles, what is no text. No I/O."""
+"""Takes out of events what must not be stored: secrets and addresses in URLs, markup in titles, no text. No I/O."""
 
 import re
 from collections.abc import Callable

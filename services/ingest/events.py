@@ -47,7 +47,7 @@ class Cause(StrEnum):
     TOO_MANY = "too_many"  # one event above what a request may carry
 
 
-class Bad(Exception):  # noqa: N818 - a verdict
+class Bad(Exception):
     """The event cannot be kept."""
 
     def __init__(self, cause: Cause, detail: str) -> None:

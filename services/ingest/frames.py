@@ -1,4 +1,4 @@
-"""Requests share commits, and the events of one shop share a frame: one message, one row, however many requests it was."""
+"""Requests share commits, and events of one shop share a frame: one message, one row, of however many requests."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -63,15 +63,16 @@ class Frames:
                 await self._deadlines.within(self._commits.submit(request))
         except TimeoutError as error:
             raise DatabaseAway("the commit took too long") from error
-        await self._faults.reach("events stored, not answered")
+        await self._faults.reach("stored, not answered")
 
     async def close(self) -> None:
         """Waits for commits under way."""
         await self._commits.close()
 
-    async def _commit(self, requests: Sequence[Request]) -> list[None | Exception]:
+    async def _commit(self, requests: Sequence[Request]) -> list[Exception | None]:
         drafts = [draft for shop, events in _by_shop(requests).items() for draft in _drafts(shop, events)]
         aside = [event for request in requests for event in request.quarantined]
+        await self._faults.reach("received, not stored")
         async with connection(self._pool, self._timeout) as conn:
             if aside:
                 async with conn.transaction():
@@ -80,7 +81,7 @@ class Frames:
             else:  # one statement is one transaction
                 sent = await self._producer.put(conn, drafts) if drafts else []
         metrics.COMMIT_REQUESTS.observe(len(requests))
-        await self._faults.reach("events stored, not announced")
+        await self._faults.reach("stored, not announced")
         self._producer.sent(sent)
         return [None] * len(requests)
 

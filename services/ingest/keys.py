@@ -54,6 +54,6 @@ class Keys:
         await self._lookups.close()
 
 
-async def _found(find: Find, keys: Sequence[str]) -> list[KnownKey | None | Exception]:
+async def _found(find: Find, keys: Sequence[str]) -> list[KnownKey | Exception | None]:
     known = await find(list(dict.fromkeys(keys)))
     return [known.get(key) for key in keys]

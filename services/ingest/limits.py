@@ -2,8 +2,8 @@
 
 A bucket in Postgres holds what is left of each limit. Asking it for every request would cost more than the request, so
 a process asks for slices and spends them by itself; and what comes slowly it lets through without asking at all. So N
-processes let through at most `rate x seconds + burst` and each of them 5 % of that more, whoever sends and however it is
-spread over them (docs/decisions/0012).
+processes let through at most `rate x seconds + burst` and each of them 5 % of that more, however it is spread over them
+(docs/decisions/0012).
 """
 
 from collections import OrderedDict

@@ -1,4 +1,4 @@
-"""What services/ingest does with a request: whose it is, whether there is room for it, and which of its events are kept."""
+"""What services/ingest does with a request: whose it is, whether there is room, and which of its events are kept."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -112,13 +112,13 @@ class Ingest:
 def _judged(judge: Judge, values: Sequence[Any], most: int) -> tuple[list[PixelEvent], list[tuple[Bad, str]]]:
     events: list[PixelEvent] = []
     bad: list[tuple[Bad, str]] = []
-    for number, value in enumerate(values):
+    for value in values[:most]:
         try:
-            if number >= most:
-                raise Bad(Cause.TOO_MANY, f"a request carries up to {most} events")
             events.append(judge.judge(value))
         except Bad as verdict:
             bad.append((verdict, _sample(value) if len(bad) < SAMPLES else ""))
+    too_many = Bad(Cause.TOO_MANY, f"a request carries up to {most} events")
+    bad += [(too_many, _sample(value) if len(bad) < SAMPLES else "") for value in values[most:]]
     return events, bad
 
 

@@ -1,4 +1,4 @@
-"""SQL of services/ingest beyond the outbox protocol: keys, the quarantine, the limits and the versions that were seen."""
+"""SQL of services/ingest beyond the outbox protocol: keys, the quarantine and the limits."""
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
@@ -148,7 +148,8 @@ async def lease(conn: Connection, asks: Sequence[Ask]) -> dict[str, float]:
 
 FORGET_LIMITS = """
 DELETE FROM ingest.limits WHERE name IN (
-    SELECT name FROM ingest.limits WHERE at < now() - make_interval(secs => burst / rate) LIMIT $1 FOR UPDATE SKIP LOCKED
+    SELECT name FROM ingest.limits WHERE at < now() - make_interval(secs => burst / rate)
+    LIMIT $1 FOR UPDATE SKIP LOCKED
 )
 """
 

@@ -1,4 +1,4 @@
-"""Metrics of the worker's HTTP side and of its pixel events; those of the work itself are in libs/common/runtime/metrics.py."""
+"""Metrics of the worker's HTTP side and of pixel events; those of the work are in libs/common/runtime/metrics.py."""
 
 from prometheus_client import Counter, Gauge
 

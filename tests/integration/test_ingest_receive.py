@@ -1,8 +1,7 @@
 """What the pixel sends is kept, whatever its form, and answered after the commit."""
 
-import gzip
+from collections.abc import AsyncIterator
 
-import orjson
 import pytest
 
 from services.ingest.config import Settings
@@ -11,7 +10,7 @@ from tests.integration.ingest_kit import Ingesting, event, ingesting
 
 
 @pytest.fixture
-async def door(database: str, settings: MakeSettings):
+async def door(database: str, settings: MakeSettings) -> AsyncIterator[Ingesting]:
     async with ingesting(settings(Settings, database_url=database)) as running:
         yield running
 

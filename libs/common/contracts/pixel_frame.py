@@ -1,7 +1,7 @@
 """The body of a `pixel.frame`: many events of one shop in one message.
 
-A line of JSON that holds the events' envelopes column by column, then each event's own JSON on a line of its own, all of
-it deflated. Whoever stores events hands the columns on as they are, and nobody parses an event a second time.
+A line of JSON that holds the events' envelopes column by column, then each event's own JSON on a line of its own, all
+of it deflated. Whoever stores events hands the columns on as they are, and nobody parses an event a second time.
 """
 
 import zlib
