@@ -77,7 +77,7 @@ async def forget_default(conn: Connection, before: datetime, batch: int) -> int:
     return int(status.rpartition(" ")[2])
 
 
-COUNT_DEFAULT = "SELECT count(*) FROM (SELECT FROM worker.pixel_events_default LIMIT $1) AS some"
+COUNT_DEFAULT = "SELECT count(*) FROM (SELECT FROM worker.pixel_events_default LIMIT $1) AS found"
 
 
 async def count_default(conn: Connection, most: int) -> int:

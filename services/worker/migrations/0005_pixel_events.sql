@@ -18,7 +18,7 @@ CREATE TABLE pixel_events (
 ) PARTITION BY RANGE (day);
 
 CREATE INDEX pixel_events_time ON pixel_events (shop, occurred_at, event_id);
-CREATE INDEX pixel_events_client ON pixel_events (shop, client_id, seq) INCLUDE (name, marks);
+CREATE INDEX pixel_events_client ON pixel_events (shop, client_id, seq) INCLUDE (name, marks, day);
 
 CREATE TABLE pixel_events_default PARTITION OF pixel_events DEFAULT;
 CREATE INDEX pixel_events_default_day ON pixel_events_default (day);
