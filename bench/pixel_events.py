@@ -53,11 +53,11 @@ def _context(name: str) -> dict[str, Any]:
     return {
         "document": {
             "location": location, "referrer": f"https://{SHOP}/collections/mugs", "characterSet": "UTF-8",
-            "title": "Blue mug of the north – Bench",
+            "title": "Blue mug of the north - Bench",
         },
         "navigator": {
             "language": "en-US", "languages": ["en-US", "en"], "cookieEnabled": True,
-            "userAgent": "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 Chrome/141.0 Safari/537.36",
+            "userAgent": "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 Chrome/141.0",
         },
         "window": {
             "innerHeight": 553, "innerWidth": 1792, "outerHeight": 1120, "outerWidth": 1792, "pageXOffset": 0,

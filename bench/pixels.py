@@ -22,8 +22,8 @@ CONNECTIONS = 32
 PLAIN = "one plain INSERT … ON CONFLICT from unnest"
 
 NOTE = (
-    f"From the first request to the last row, {CONNECTIONS} connections, events of a usual visit of about 2 KB. One ingest "
-    "and one worker process, Postgres and the load generator share the machine; the plain INSERT has it alone, in one "
+    f"From the first request to the last row, {CONNECTIONS} connections, events of a usual visit of about 2 KB. One "
+    "ingest and one worker process, Postgres and the load generator share the machine; the plain INSERT has it alone, in one "
     "process and one connection, with the rows made before, on a table that has only its key."
 )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 
 import asyncpg
 
@@ -17,6 +18,8 @@ from libs.common.outbox.open import open_producer
 from libs.common.outbox.producer import Producer
 from libs.common.runtime.consumer import Consumer, OpenBroker
 from libs.common.service import Check, Service, serve, until_signalled
+from libs.common.session_settings import session_guard
+from libs.common.shopify.admin.open import open_admin
 from libs.common.shopify.pixel_check import fits
 from libs.common.tasks import Part, background
 from libs.common.web import require_ops
@@ -24,10 +27,13 @@ from services.ingest import store
 from services.ingest.config import Settings
 from services.ingest.consumers import registry
 from services.ingest.events import Bounds
+from services.ingest.extensions import Extensions
 from services.ingest.frames import Frames
 from services.ingest.keys import Find, Keys
 from services.ingest.limits import Lease, Limit, Limits
+from services.ingest.pixels import Pixels
 from services.ingest.routes import Endpoints
+from services.ingest.routes_extension import ExtensionEndpoints
 from services.ingest.routes_ops import OpsEndpoints
 from services.ingest.service import Ingest
 from services.ingest.store import Ask, KnownKey
@@ -48,7 +54,13 @@ async def open_service(settings: Settings, *, faults: FaultPoints | None = None)
             open_producer(settings, schema=NAME, pool=pool, clock=clock, faults=faults)
         )
         keys = Keys(_find_keys(pool, timeout), settings.ingest_key_seconds)
-        consumer = await stack.enter_async_context(_consumer(settings, pool, producer, clock, faults))
+        admin = await stack.enter_async_context(
+            open_admin(settings, pool, direct_connections(settings), clock, caller=NAME)
+        )
+        extensions = _extensions(settings, pool, keys, Pixels(admin), clock)
+        consumer = await stack.enter_async_context(
+            _consumer(settings, extensions, pool, producer, clock, faults)
+        )
         sightings = await stack.enter_async_context(open_sightings(pool, clock, timeout))
         upkeep = Upkeep(pool, clock, timeout, settings.quarantine_keep, settings.retention_days)
         await stack.enter_async_context(_working(consumer, sightings, upkeep, settings, clock))
@@ -60,6 +72,7 @@ async def open_service(settings: Settings, *, faults: FaultPoints | None = None)
             routes=[
                 *Endpoints(settings, ingest).routes(),
                 *OpsEndpoints(pool, timeout).routes(require_ops(settings.ops_token)),
+                *ExtensionEndpoints(extensions).routes(session_guard(settings, clock).fetched),
             ],
             checks={"database": _database_check(pool, timeout)},
             notes={"work": consumer.state},
@@ -108,6 +121,15 @@ async def _ingest(
             await part.close()
 
 
+def _extensions(
+    settings: Settings, pool: asyncpg.Pool, keys: Keys, shopify: Pixels, clock: Clock
+) -> Extensions:
+    return Extensions(
+        pool, keys, shopify, clock, settings.database_timeout_seconds, settings.public_url,
+        timedelta(hours=settings.ingest_key_overlap_hours),
+    )  # fmt: skip
+
+
 def _find_keys(pool: asyncpg.Pool, timeout: float) -> Find:
     async def find(wanted: Sequence[str]) -> Mapping[str, KnownKey]:
         async with connection(pool, timeout) as conn:
@@ -129,12 +151,13 @@ def _lease(pool: asyncpg.Pool, timeout: float) -> Lease:
 @asynccontextmanager
 async def _consumer(
     settings: Settings,
+    extensions: Extensions,
     pool: asyncpg.Pool,
     producer: Producer,
     clock: Clock,
     faults: FaultPoints | None,
 ) -> AsyncIterator[Consumer]:
-    handlers = registry()
+    handlers = registry(extensions)
     longest = max(handler.timeout for handler in handlers.handlers) + settings.consumer_lease_seconds
     few = settings.model_copy(update={"consumer_concurrency": min(_HANDLERS, settings.consumer_concurrency)})
     async with open_pool(

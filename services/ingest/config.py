@@ -2,25 +2,20 @@
 
 from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr
 
 from libs.common.runtime.config import ConsumerSettings
+from libs.common.session_settings import SessionSettings
 from libs.common.settings import Count, Seconds
+from libs.common.shopify.admin.config import AdminSettings
 
-Secret = Annotated[SecretStr, Field(min_length=1)]
 
-
-class Settings(ConsumerSettings):
-    """Settings of services/ingest, beside those of every service that works on messages."""
+class Settings(ConsumerSettings, SessionSettings, AdminSettings):
+    """Settings of services/ingest, beside those of services that work on messages and that call the Admin API."""
 
     port: Annotated[int, Field(ge=0, le=65535)] = 8083
 
-    shopify_api_key: Annotated[str, Field(min_length=1)]
-    shopify_api_secret: Secret
-    shopify_api_secret_old: Secret | None = None  # still signs while a client secret is being rotated
-    ops_token: Secret
-    app_url: str | None = None
-    sandbox_store_url: str | None = None
+    ops_token: Annotated[SecretStr, Field(min_length=1)]
 
     # One request. Browsers send 64 KiB at most of what has to outlive a page.
     ingest_body_limit_bytes: Count = 128 * 1024  # also of what gzip makes of it
@@ -45,8 +40,3 @@ class Settings(ConsumerSettings):
     ingest_key_seconds: Seconds = 5.0  # how long a key, or its absence, is remembered
     ingest_key_overlap_hours: Seconds = 72.0  # how long a key works on after another took its place
     quarantine_keep: Count = 10_000  # events kept in quarantine
-
-    @field_validator("shopify_api_secret_old", "app_url", "sandbox_store_url", mode="before")
-    @classmethod
-    def _empty_means_unset(cls, value: object) -> object:
-        return value or None

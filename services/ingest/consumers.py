@@ -7,22 +7,33 @@ from libs.common.runtime.context import Context
 from libs.common.runtime.handlers import Handler, Registry
 from libs.common.runtime.outcomes import Never
 from services.ingest import extensions_store
+from services.ingest.extensions import Extensions
+
+_TIMEOUT = 60.0  # asking Shopify, which may have to be waited for
 
 
-def registry() -> Registry:
+def registry(extensions: Extensions) -> Registry:
     """What ingest does with which message."""
+
+    async def restore_pixel(message: Message, ctx: Context) -> None:
+        await _restore_pixel(extensions, message, ctx)
+
     return Registry(
         [
-            Handler("consumers.know_install", know_install, ("shop.installed",)),
+            Handler("consumers.restore_pixel", restore_pixel, ("shop.installed",), timeout=_TIMEOUT),
             Handler("consumers.end_pixel", end_pixel, ("shop.uninstalled",)),
         ]
     )
 
 
-async def know_install(message: Message, ctx: Context) -> None:
-    """Notes which install of the app is alive."""
+async def _restore_pixel(extensions: Extensions, message: Message, ctx: Context) -> None:
+    """Switches on the pixel of a merchant who had it before: Shopify has dropped it with the uninstall."""
+    generation = _generation(message)
+    if not await extensions.heard_of_install(message.shop, generation):
+        return
+    pixel = await extensions.restore(message.shop)
     async with ctx.transaction() as tx:
-        await extensions_store.installed(tx, message.shop, _generation(message))
+        await extensions_store.revive(tx, message.shop, generation, pixel.id, extensions.clock.now())
 
 
 async def end_pixel(message: Message, ctx: Context) -> None:

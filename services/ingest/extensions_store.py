@@ -49,13 +49,13 @@ class Extension:
     """The app's pixel on a shop, as we know it."""
 
     shop: str
-    wanted: bool
-    active: bool
-    pixel_id: str | None
-    hosts: list[str]
-    activated_at: datetime | None
-    deactivated_at: datetime | None
-    last_event_at: datetime | None
+    wanted: bool = False
+    active: bool = False
+    pixel_id: str | None = None
+    hosts: Sequence[str] = ()
+    activated_at: datetime | None = None
+    deactivated_at: datetime | None = None
+    last_event_at: datetime | None = None
 
 
 EXTENSION = """
@@ -103,6 +103,16 @@ KEEP_PIXEL = "UPDATE ingest.extensions SET pixel_id = $2 WHERE shop = $1"
 async def keep_pixel(conn: Connection, shop: str, pixel_id: str | None) -> None:
     """Shopify's id of the pixel."""
     await conn.execute(KEEP_PIXEL, shop, pixel_id)
+
+
+ADD_HOST = (
+    "UPDATE ingest.extensions SET hosts = hosts || $2::text WHERE shop = $1 AND NOT hosts @> ARRAY[$2::text]"
+)
+
+
+async def add_host(conn: Connection, shop: str, host: str) -> None:
+    """The shop's pages are on this host too."""
+    await conn.execute(ADD_HOST, shop, host)
 
 
 INSTALLED = """

@@ -14,6 +14,7 @@ SELECT coalesce(array_agg(name), '{}') FROM unnest($1::text[]) AS wanted(name) W
 NEEDED = (
     *(f"ingest.{name}" for name in ("messages", "outbox", "scheduled", "failed", "history")),
     *(f"ingest.{name}" for name in ("extensions", "extension_keys", "quarantine", "limits")),
+    "shopify.budgets",  # the worker's migrations make it
 )
 
 

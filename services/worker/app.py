@@ -21,14 +21,17 @@ from libs.common.runtime.handlers import Registry, collect, discover
 from libs.common.runtime.schedules import Schedules
 from libs.common.runtime.watchdog import Watchdog
 from libs.common.service import Service, serve, until_signalled
+from libs.common.session_settings import session_guard
 from libs.common.shopify.admin.client import AdminClient
 from libs.common.shopify.admin.open import open_admin
 from libs.common.tasks import Part, background
 from libs.common.web import require_ops
 from services.worker import routes, routes_privacy
 from services.worker.config import Settings
+from services.worker.events import Events
 from services.worker.pixel_partitions import Partitions
 from services.worker.privacy import open_privacy
+from services.worker.routes_events import EventsEndpoints
 from services.worker.service import Books, database_check
 
 NAME = "worker"
@@ -60,6 +63,10 @@ async def open_service(
         yield Service(
             NAME,
             routes=[*routes.routes(books, guard), *routes_privacy.routes(privacy, settings, guard)],
+            routes=[
+                *routes.routes(books, require_ops(settings.ops_token)),
+                *EventsEndpoints(Events(books), clock).routes(session_guard(settings, clock).fetched),
+            ],
             checks={"database": partial(database_check, books)},
             notes={"work": consumer.state},
         )

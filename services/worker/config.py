@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr, field_validator
 
 from libs.common.runtime.config import ConsumerSettings
+from libs.common.session_settings import SessionSettings
 from libs.common.settings import Count
 from libs.common.shopify.admin.config import AdminSettings
 
@@ -13,7 +14,7 @@ HANDLERS_HERE = "services.worker.handlers"
 Secret = Annotated[SecretStr, Field(min_length=1)]
 
 
-class Settings(ConsumerSettings, AdminSettings):
+class Settings(ConsumerSettings, SessionSettings, AdminSettings):
     """The worker's settings. `HANDLERS` names packages outside, separated by commas."""
 
     port: int = Field(default=8084, ge=0, le=65535)

@@ -28,14 +28,10 @@ class Wanted:
     client_id: str | None = None
 
 
-_COLUMNS = """
-SELECT event_id, name, kind, client_id, seq, occurred_at, received_at, marks, version, content
-"""
 # One day is one partition, and its index has the order of the list. So many rows are looked through and no more, so
 # that a page costs the same whether the name is a common one or there is none of that name.
-PAGE = (
-    _COLUMNS
-    + """
+PAGE = """
+SELECT event_id, name, kind, client_id, seq, occurred_at, received_at, marks, version, content
 FROM (
     SELECT * FROM worker.pixel_events
     WHERE day = $1 AND shop = $2 AND (occurred_at, event_id) < ($3, $4) AND occurred_at >= $5
@@ -44,21 +40,18 @@ FROM (
 WHERE ($6::text IS NULL OR name = $6) AND ($7::text IS NULL OR client_id = $7)
 ORDER BY occurred_at DESC, event_id DESC LIMIT $9
 """
-)
 FLOOR = """
 SELECT occurred_at, event_id FROM worker.pixel_events
 WHERE day = $1 AND shop = $2 AND (occurred_at, event_id) < ($3, $4) AND occurred_at >= $5
 ORDER BY occurred_at DESC, event_id DESC OFFSET $6 LIMIT 1
 """
-OF_CLIENT = (
-    _COLUMNS
-    + """
+OF_CLIENT = """
+SELECT event_id, name, kind, client_id, seq, occurred_at, received_at, marks, version, content
 FROM worker.pixel_events
 WHERE day = $1 AND shop = $2 AND client_id = $3 AND (occurred_at, event_id) < ($4, $5) AND occurred_at >= $6
   AND ($7::text IS NULL OR name = $7)
 ORDER BY occurred_at DESC, event_id DESC LIMIT $8
 """
-)
 
 
 async def page(
@@ -83,13 +76,11 @@ async def floor(conn: Connection, wanted: Wanted, day: date, before: Spot, depth
 
 
 # A page's events have the numbers of its own visit; what has none comes last.
-TIMELINE = (
-    _COLUMNS
-    + """
+TIMELINE = """
+SELECT event_id, name, kind, client_id, seq, occurred_at, received_at, marks, version, content
 FROM worker.pixel_events WHERE shop = $1 AND client_id = $2 AND day BETWEEN $3 AND $4
 ORDER BY seq, occurred_at, event_id OFFSET $5 LIMIT $6
 """
-)
 
 
 async def timeline(

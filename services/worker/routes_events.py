@@ -95,12 +95,12 @@ def _read_cursor(text: str | None) -> Spot | None:
         return None
     try:
         stamp, identifier = orjson.loads(base64.b64decode(f"{text}==", altchars=b"-_", validate=True))
-        moment = datetime.fromisoformat(stamp)
-        if moment.tzinfo is None or not isinstance(identifier, str) or not identifier.isprintable():
-            raise ValueError
-    except (ValueError, TypeError, binascii.Error):
-        raise BadParameter("cursor", "what the page before answered as next") from None
-    return Spot(moment, identifier)
+        spot = Spot(datetime.fromisoformat(stamp).astimezone(UTC), identifier)
+    except (ValueError, TypeError, OverflowError, binascii.Error):
+        spot = None
+    if spot is None or not isinstance(spot.event_id, str) or not spot.event_id.isprintable():
+        raise BadParameter("cursor", "what the page before answered as next")
+    return spot
 
 
 def _spoken(handler: Handler) -> Handler:
