@@ -86,7 +86,9 @@ def _word(value: object) -> str | None:
 
 def _lines(text: str) -> Batch | None:
     """Lines of JSON, if there are several and one of them is an object: a broken one is one that was cut off."""
-    lines = [line for line in text.split("\n") if line.strip()]  # not splitlines(): texts may hold other line ends
+    lines = [
+        line for line in text.split("\n") if line.strip()
+    ]  # not splitlines(): texts may hold other line ends
     if len(lines) < 2:  # noqa: PLR2004
         return None
     values = [_value(line) for line in lines]
