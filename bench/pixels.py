@@ -23,8 +23,8 @@ PLAIN = "one plain INSERT … ON CONFLICT from unnest"
 
 NOTE = (
     f"From the first request to the last row, {CONNECTIONS} connections, events of a usual visit of about 2 KB. One "
-    "ingest and one worker process, Postgres and the load generator share the machine; the plain INSERT has it alone, in "
-    "one process and one connection, with the rows made before, on a table that has only its key."
+    "ingest and one worker process, Postgres and the load generator share the machine; the plain INSERT has it alone, "
+    "in one process and one connection, with the rows made before, on a table that has only its key."
 )
 
 ADD_SHOP = "INSERT INTO ingest.extensions (shop, wanted, active) VALUES ($1, true, true)"

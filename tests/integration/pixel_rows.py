@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
-import asyncpg
 import orjson
 
+from libs.common.db import Connection
 from services.worker.handlers.pixels import STORE_EVENTS
 
 SHOP = "first.myshopify.com"
@@ -33,10 +33,13 @@ class Row:
     content: Any = field(default_factory=dict)
 
 
-async def put(database: asyncpg.Connection, rows: Sequence[Row]) -> None:
+async def put(database: Connection, rows: Sequence[Row]) -> None:
     """Stores rows by the handler's own statement."""
     columns = [list(column) for column in zip(*(asdict(row).values() for row in rows), strict=True)]
     for number in (5, 6):
         columns[number] = [int(moment.timestamp() * 1000) for moment in columns[number]]
+    columns[7] = [
+        int(marks) for marks in columns[7]
+    ]  # a flag is an iterable too, which asyncpg takes for an array
     columns[-1] = [orjson.dumps(content).decode() for content in columns[-1]]
     await database.execute(STORE_EVENTS, *columns)

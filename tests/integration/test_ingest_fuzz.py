@@ -1,5 +1,6 @@
 """No body makes ingest fail, and none costs a good event that stands beside whatever it is."""
 
+import json
 from collections.abc import AsyncIterator
 from itertools import count
 from typing import Any
@@ -47,8 +48,6 @@ async def door(database: str, settings: MakeSettings) -> AsyncIterator[Ingesting
 
 def written(value: Any) -> bytes:
     """As the most careless of clients would write it."""
-    import json
-
     return json.dumps(value).encode("utf-8", "surrogatepass")
 
 

@@ -88,9 +88,10 @@ async def all_stored_once(database: str, shoppers: Shoppers) -> None:
             return bool(await connection.fetchval(WAITING) == 0)
 
         await poll(drained, within=60.0)
-        found, distinct = await connection.fetchrow(STORED)
+        [row] = await connection.fetch(STORED)
     finally:
         await connection.close()
+    found, distinct = row
     assert shoppers.accepted <= set(found)
     assert len(found) == distinct
 

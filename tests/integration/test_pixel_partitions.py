@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from libs.common.clock import SystemClock
-from libs.common.db import open_pool
+from libs.common.db import Connection, open_pool
 from libs.common.settings import CommonSettings
 from services.worker import pixel_partitions_store as store
 from services.worker.pixel_partitions import Partitions
@@ -36,7 +36,7 @@ async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
 
 
 @pytest.fixture
-async def conn(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
+async def conn(pool: asyncpg.Pool) -> AsyncIterator[Connection]:
     async with pool.acquire() as connection:
         yield connection
 
@@ -49,22 +49,20 @@ def around(moment: datetime) -> list[date]:
     return [moment.date() + timedelta(days=n) for n in range(-2, 4)]
 
 
-async def test_days_around_today_have_a_partition(pool: asyncpg.Pool, conn: asyncpg.Connection) -> None:
+async def test_days_around_today_have_a_partition(pool: asyncpg.Pool, conn: Connection) -> None:
     assert await keeper(pool).keep()
     assert await store.partitions(conn) == around(TODAY)
     assert await keeper(pool).keep()
     assert await store.partitions(conn) == around(TODAY)
 
 
-async def test_several_workers_may_keep_them_at_once(pool: asyncpg.Pool, conn: asyncpg.Connection) -> None:
+async def test_several_workers_may_keep_them_at_once(pool: asyncpg.Pool, conn: Connection) -> None:
     await asyncio.gather(*(keeper(pool).keep() for _ in range(5)))
     await keeper(pool).keep()
     assert await store.partitions(conn) == around(TODAY)
 
 
-async def test_days_whose_time_is_over_go_with_their_events(
-    pool: asyncpg.Pool, conn: asyncpg.Connection
-) -> None:
+async def test_days_whose_time_is_over_go_with_their_events(pool: asyncpg.Pool, conn: Connection) -> None:
     await keeper(pool).keep()
     await put(conn, [Row("old", occurred=TODAY - timedelta(days=1)), Row("young", occurred=TODAY)])
     later = TODAY + timedelta(days=10)
@@ -74,7 +72,7 @@ async def test_days_whose_time_is_over_go_with_their_events(
 
 
 async def test_an_event_is_stored_in_the_partition_of_its_own_day(
-    pool: asyncpg.Pool, conn: asyncpg.Connection
+    pool: asyncpg.Pool, conn: Connection
 ) -> None:
     await keeper(pool).keep()
     await put(conn, [Row("now", occurred=TODAY), Row("odd", occurred=datetime(2019, 1, 1, tzinfo=UTC))])
@@ -83,7 +81,7 @@ async def test_an_event_is_stored_in_the_partition_of_its_own_day(
 
 
 async def test_a_partition_takes_over_what_waited_for_it_and_repeats_still_meet_it(
-    pool: asyncpg.Pool, conn: asyncpg.Connection
+    pool: asyncpg.Pool, conn: Connection
 ) -> None:
     await keeper(pool).keep()
     ahead = Row("ahead", occurred=TODAY + timedelta(days=5))
@@ -95,9 +93,7 @@ async def test_a_partition_takes_over_what_waited_for_it_and_repeats_still_meet_
     assert await conn.fetchval(COUNT) == 1
 
 
-async def test_what_nobody_has_a_day_for_is_forgotten_too(
-    pool: asyncpg.Pool, conn: asyncpg.Connection
-) -> None:
+async def test_what_nobody_has_a_day_for_is_forgotten_too(pool: asyncpg.Pool, conn: Connection) -> None:
     await keeper(pool).keep()
     future = datetime(2099, 1, 1, tzinfo=UTC)
     await put(conn, [
@@ -109,7 +105,7 @@ async def test_what_nobody_has_a_day_for_is_forgotten_too(
 
 
 async def test_a_lock_that_is_not_to_be_had_is_left_for_later(
-    pool: asyncpg.Pool, conn: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    pool: asyncpg.Pool, conn: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick = store.NAME_DAY.replace("'2s'", "'50ms'")
     monkeypatch.setattr("services.worker.pixel_partitions_store.NAME_DAY", quick)
@@ -120,7 +116,7 @@ async def test_a_lock_that_is_not_to_be_had_is_left_for_later(
 
 
 async def test_the_same_events_from_two_sides_at_once_are_stored_once(
-    pool: asyncpg.Pool, conn: asyncpg.Connection
+    pool: asyncpg.Pool, conn: Connection
 ) -> None:
     await keeper(pool).keep()
     rows = [Row(f"e{n}", occurred=TODAY) for n in range(300)]

@@ -1,7 +1,8 @@
 """Questions about pixel events touch the days and the rows that they are about, and no more, however much there is."""
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import asyncpg
@@ -16,14 +17,15 @@ from services.worker.events_store import Spot, Wanted
 from services.worker.pixel_partitions import Partitions
 
 SHOP = "first.myshopify.com"
-NOW = datetime.now(UTC)
-TODAY = NOW.date()
+TODAY = (datetime.now(UTC) - timedelta(days=1)).date()  # the whole of yesterday, whatever the time is now
+NOW = datetime.combine(TODAY, time(23, 59), UTC)
 WEEK = Wanted(SHOP, NOW - timedelta(days=7), NOW + timedelta(days=1))
 NEWEST = Spot(NOW + timedelta(days=1), LAST_ID)
 SEED = """
 INSERT INTO worker.pixel_events
-SELECT (now() - n * interval '6 seconds')::date, CASE n % 10 WHEN 0 THEN $1 ELSE 'other' || n % 50 || '.myshopify.com' END,
-       'e' || n, 'page_viewed', 'standard', 'visitor' || n % 400, n, now() - n * interval '6 seconds', now(), 0, NULL, '{}'
+SELECT $2, CASE n % 10 WHEN 0 THEN $1 ELSE 'other' || n % 50 || '.myshopify.com' END,
+       'e' || n, 'page_viewed', 'standard', 'visitor' || n % 400, n,
+       ($2::timestamp AT TIME ZONE 'UTC') + n * interval '4 seconds', now(), 0, NULL, '{}'
 FROM generate_series(1, 20000) AS n
 """
 READ = """
@@ -38,7 +40,7 @@ async def conn(database: str) -> AsyncIterator[asyncpg.Connection]:
     async with open_pool(CommonSettings.load(database_url=database)) as pool:
         await Partitions(pool, SystemClock(), 5.0, 90).keep()
     connection = await asyncpg.connect(database)
-    await connection.execute(SEED, SHOP)
+    await connection.execute(SEED, SHOP, TODAY)
     await connection.execute("ANALYZE worker.pixel_events")
     await connection.execute("SET plan_cache_mode = force_generic_plan")
     yield connection
@@ -46,22 +48,22 @@ async def conn(database: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 QUESTIONS: dict[str, tuple[Work, int]] = {
-    "a page": (lambda conn: store.page(conn, WEEK, TODAY, NEWEST, limit=50, depth=100), 60),
+    "a page": (lambda conn: store.page(conn, WEEK, TODAY, NEWEST, limit=50, depth=100), 150),
     "a page of a name that does not exist": (
         lambda conn: store.page(
             conn, Wanted(SHOP, WEEK.since, WEEK.until, "none"), TODAY, NEWEST, limit=50, depth=100
-        ), 110,
+        ), 250,
     ),
-    "where a page ends": (lambda conn: store.floor(conn, WEEK, TODAY, NEWEST, 100), 110),
+    "where a page ends": (lambda conn: store.floor(conn, WEEK, TODAY, NEWEST, 100), 250),
     "a page of a visitor": (
         lambda conn: store.page(
             conn, Wanted(SHOP, WEEK.since, WEEK.until, None, "visitor10"), TODAY, NEWEST, limit=50, depth=100
-        ), 60,
+        ), 150,
     ),
     "a visitor's timeline": (
         lambda conn: store.timeline(
             conn, SHOP, "visitor10", (TODAY - timedelta(days=7), TODAY), skip=0, limit=1_000
-        ), 60,
+        ), 150,
     ),
 }  # fmt: skip
 
@@ -82,5 +84,6 @@ async def test_figures_are_counted_in_the_shops_part_of_an_index(conn: asyncpg.C
         plan = "\n".join(row[0] for row in await conn.fetch(f"EXPLAIN {statement}", *args, *more))
         assert "Seq Scan" not in plan, plan
         assert "Index Cond: (shop =" in plan or "Index Cond: ((shop =" in plan, plan
-        touched = {f"pixel_events_{TODAY:%Y%m%d}", "pixel_events_default"}
-        assert {word for word in plan.split() if word.startswith("pixel_events_2")} <= touched, plan
+        assert set(re.findall(r" on (pixel_events_\w+)", plan)) <= {
+            f"pixel_events_{TODAY:%Y%m%d}", "pixel_events_default",
+        }, plan  # fmt: skip

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from libs.common.contracts.pixel_frame import COLUMNS, InvalidFrame, PixelEvent, decode, encode
 
-TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 EVENTS = st.builds(
     PixelEvent, TEXTS, TEXTS, TEXTS, st.none() | TEXTS, st.none() | st.integers(-(2**63), 2**63 - 1),
     st.integers(0, 2**50), st.integers(0, 2**50), st.integers(0, 31), st.none() | TEXTS,

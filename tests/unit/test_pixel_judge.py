@@ -56,7 +56,8 @@ def test_the_envelope_becomes_columns_and_the_rest_stays_as_it_is() -> None:
 
 
 CAUSES = [
-    ({"id": ...}, Cause.NO_ID), ({"id": ""}, Cause.NO_ID), ({"id": "x" * 129}, Cause.NO_ID), ({"id": "\0"}, Cause.NO_ID),
+    ({"id": ...}, Cause.NO_ID), ({"id": ""}, Cause.NO_ID), ({"id": "x" * 129}, Cause.NO_ID),
+    ({"id": "\0"}, Cause.NO_ID),
     ({"id": True}, Cause.NO_ID), ({"id": {}}, Cause.NO_ID),
     ({"name": ...}, Cause.NO_NAME), ({"name": 7}, Cause.NO_NAME), ({"name": "a\ud800"}, Cause.NO_NAME),
     ({"timestamp": ...}, Cause.BAD_TIMESTAMP), ({"timestamp": "soon"}, Cause.BAD_TIMESTAMP),
