@@ -20,6 +20,7 @@ BENCHMARKS = {
     "accept": "accepting a webhook, against a handler that stores nothing and against one INSERT per request",
     "admin": "calling the Admin API through the client, against plain aiohttp to the same server",
     "pixels": "pixel events from HTTP batches to rows, against one plain deduplicating INSERT of the same rows",
+    "pixels_memory": "the size of ingest and worker over millions of pixel events",
     "sessions": "knowing who calls by session token, and getting a shop's token with and without the cache",
 }
 

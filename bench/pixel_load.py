@@ -42,6 +42,7 @@ class Stored:
 
     rate: float
     accepted: float  # events a second that were answered with 204
+    rows: int = 0
     p50: float = 0.0
     p99: float = 0.0
 
@@ -61,7 +62,8 @@ class Pixels:
         sent = said["requests"] * events
         await self._all_stored(before + sent)
         rows, took = await self._database.fetchval(STORED) - before, time.monotonic() - began
-        return Stored(rows / took, sent / said["microseconds"] * 1e6, said["p50"] / 1e3, said["p99"] / 1e3)
+        accepted = sent / said["microseconds"] * 1e6
+        return Stored(rows / took, accepted, rows, said["p50"] / 1e3, said["p99"] / 1e3)
 
     async def _load(self, port: int, file: Path, seconds: float, connections: int) -> dict[str, int]:
         process = await asyncio.create_subprocess_exec(
@@ -99,7 +101,7 @@ async def plain(url: str, seconds: float) -> Stored:
             await database.execute(INSERT, *_columns(source, f"sh-{run}-{rows}", _ROWS_AT_ONCE))
             rows += _ROWS_AT_ONCE
         rate = rows / (time.monotonic() - began)
-        return Stored(rate, rate)
+        return Stored(rate, rate, rows)
     finally:
         await database.close()
 

@@ -9,6 +9,7 @@ import asyncpg
 
 from bench.pixel_events import SHOP
 from bench.pixel_load import Pixels, Stored, plain
+from bench.pixel_stages import profile
 from bench.processes import Processes
 from bench.result import Result, Table
 from bench.rounds import interleaved, ratio
@@ -19,6 +20,7 @@ from tests.servers.rabbitmq import RabbitNode
 
 BATCHES = (1, 5, 20, 100)
 CONNECTIONS = 32
+PROFILED = 100  # batches
 PLAIN = "one plain INSERT … ON CONFLICT from unnest"
 
 NOTE = (
@@ -37,8 +39,8 @@ async def run(scale: Scale) -> Result:
         postgres.create_database("pixels")
         url = postgres.url("pixels")
         migrate(url)
-        with Processes(_settings(url)) as processes:
-            async with _opened(processes, url) as pixels:
+        with Processes(settings(url)) as processes:
+            async with opened(processes, url) as pixels:
                 direct, _ = await processes.started("services.ingest")
                 brokered, _ = await processes.started("services.ingest", RABBITMQ_URL=rabbit.url)
                 await processes.started("services.worker", RABBITMQ_URL=rabbit.url)
@@ -53,14 +55,17 @@ async def run(scale: Scale) -> Result:
                             connections=CONNECTIONS,
                         )
                 figures = await interleaved(sides, scale.rounds, scale.progress)
-    return _result(figures)
+                scale.progress("stage by stage")
+                stages = await profile(url, rabbit.url, PROFILED)
+    return _result(figures, stages)
 
 
 def _name(events: int, route: str) -> str:
     return f"batches of {events}, {route} route"
 
 
-def _settings(url: str) -> dict[str, str]:
+def settings(url: str) -> dict[str, str]:
+    """Of both processes: limits that nobody reaches."""
     huge = "1000000000"
     return {
         "DATABASE_URL": url, "SHOPIFY_API_KEY": "bench", "SHOPIFY_API_SECRET": "bench", "OPS_TOKEN": "bench",
@@ -71,7 +76,8 @@ def _settings(url: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def _opened(processes: Processes, url: str) -> AsyncIterator[Pixels]:
+async def opened(processes: Processes, url: str) -> AsyncIterator[Pixels]:
+    """A shop with a key, and who sends with it."""
     database, key = await asyncpg.connect(url), f"sbp_{secrets.token_hex(16)}"
     try:
         await database.execute(ADD_SHOP, SHOP)
@@ -81,7 +87,7 @@ async def _opened(processes: Processes, url: str) -> AsyncIterator[Pixels]:
         await database.close()
 
 
-def _result(figures: Mapping[str, list[Stored]]) -> Result:
+def _result(figures: Mapping[str, list[Stored]], stages: Table) -> Result:
     rates = {name: [stored.rate for stored in all_stored] for name, all_stored in figures.items()}
     target = {_name(20, "RabbitMQ"): 0.7, _name(20, "Postgres"): 0.7}
     return Result(
@@ -97,6 +103,7 @@ def _result(figures: Mapping[str, list[Stored]]) -> Result:
                 ("", "rows/s", "accepted events/s", "p50 ms", "p99 ms"),
                 [(name, *map(_median, _columns(all_stored))) for name, all_stored in figures.items()],
             ),
+            stages,
         ),
         notes=(NOTE,),
     )

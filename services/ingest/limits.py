@@ -66,7 +66,8 @@ class Limits:
             return None
         missing = wanted - bucket.leased
         ask = Ask(f"{self._kind}:{name}", self._limit.rate, self._limit.burst, missing)
-        bucket.leased += await self._asks.submit(ask)
+        granted = await self._asks.submit(ask)  # added afterwards: others spend meanwhile
+        bucket.leased += granted
         if self._spend(bucket, wanted):
             return None
         wait = min(_LATEST, max(_SOONEST, (wanted - bucket.leased) / self._limit.rate))

@@ -23,9 +23,9 @@ WEEK = Wanted(SHOP, NOW - timedelta(days=7), NOW + timedelta(days=1))
 NEWEST = Spot(NOW + timedelta(days=1), LAST_ID)
 SEED = """
 INSERT INTO worker.pixel_events
-SELECT $2, CASE n % 10 WHEN 0 THEN $1 ELSE 'other' || n % 50 || '.myshopify.com' END,
+SELECT $2::date, CASE n % 10 WHEN 0 THEN $1 ELSE 'other' || n % 50 || '.myshopify.com' END,
        'e' || n, 'page_viewed', 'standard', 'visitor' || n % 400, n,
-       ($2::timestamp AT TIME ZONE 'UTC') + n * interval '4 seconds', now(), 0, NULL, '{}'
+       ($2::date::timestamp AT TIME ZONE 'UTC') + n * interval '4 seconds', now(), 0, NULL, '{}'
 FROM generate_series(1, 20000) AS n
 """
 READ = """
