@@ -18,8 +18,8 @@ from libs.common.outbox.producer import Producer
 from services.ingest import metrics, store
 from services.ingest.store import Quarantined
 
-FRAME_EVENTS = 200  # a frame is worked on at once, so it must not become large
-FRAME_BYTES = 256 * 1024
+FRAME_EVENTS = 50  # the worker has up to a hundred frames in one transaction
+FRAME_BYTES = 64 * 1024  # before it is deflated
 _MOST_REQUESTS = 400  # in one commit
 _MOST_BYTES = 4 * 1024 * 1024
 

@@ -35,9 +35,7 @@ SKEW = Histogram(
 COMMIT_REQUESTS = Histogram(
     "ingest_commit_requests", "Requests that shared one commit.", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 400)
 )
-FRAME_EVENTS = Histogram(
-    "ingest_frame_events", "Events in one frame.", buckets=(1, 2, 5, 10, 20, 50, 100, 200)
-)
+FRAME_EVENTS = Histogram("ingest_frame_events", "Events in one frame.", buckets=(1, 2, 5, 10, 20, 50))
 VERSIONS_UNSEEN = Counter(
     "ingest_versions_unrecorded_total", "Sightings of a pixel's version that could not be written in time."
 )

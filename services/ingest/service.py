@@ -73,15 +73,14 @@ class Ingest:
     async def take(self, body: bytes, key: str | None, address: str) -> Outcome:
         """Returns after the commit; raises `NoKey`, `UnknownKey`, `TooMuch` or `DatabaseAway`."""
         batch = bodies.read(body)
-        named = batch.key or key
+        named, events = batch.key or key, len(batch.values)
+        await self._room(self.by_address, "address", address, events)
         if not named:
             raise NoKey
-        values = batch.values
-        await self._room(self.by_address, "address", address, len(values))
         known = await self.keys.find(named)
         if known is None or not known.active:
             raise UnknownKey
-        await self._room(self.by_key, "key", named, len(values))
+        await self._room(self.by_key, "key", named, events)
         return await self._keep(batch, known)
 
     async def _room(self, limits: Limits, what: str, name: str, events: int) -> None:

@@ -119,3 +119,16 @@ async def _keep_the_limit(steps: list[tuple[int, int, float]]) -> None:
         seconds = buckets.clock.monotonic() - began
         assert passed <= (300 + 50 * seconds) * (1 + len(processes) * FREE) + 1e-6
         buckets.clock.turn(pause)
+
+
+async def test_what_was_granted_while_others_spent_is_not_lost(buckets: Buckets) -> None:
+    mine = limits(buckets)
+    passed = 0
+
+    async def flood() -> None:
+        nonlocal passed
+        while await mine.take("a", 5) is None:
+            passed += 5
+
+    await asyncio.gather(*(flood() for _ in range(7)))
+    assert passed >= 990
