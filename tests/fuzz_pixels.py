@@ -1,6 +1,7 @@
 """Feeds what atheris makes up to the reading and judging of pixel events.
 
-`python -m tests.fuzz_pixels -max_total_time=60`. atheris is no dependency of the project: install it where you want to fuzz.
+`python -m tests.fuzz_pixels -max_total_time=60`.
+atheris is no dependency of the project: install it where you want to fuzz.
 """
 
 import sys

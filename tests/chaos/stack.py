@@ -144,7 +144,6 @@ class Stack:
             "RABBITMQ_URL": rabbitmq_url,
             "SHOPIFY_API_SECRET": SECRET,
             "SHOPIFY_API_KEY": "chaos",
-            "SERVICE_KEY": "chaos" * 10,
             "OPS_TOKEN": OPS_TOKEN,
             "SERVICE_KEY": "k" * 64,
             "SHOPIFY_API_KEY": "chaos-app",
