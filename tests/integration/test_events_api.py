@@ -17,7 +17,9 @@ from tests.integration.auth_kit import session_token
 from tests.integration.pixel_rows import NOW, SHOP, Row, put
 from tests.integration.shopify_stand_in import KEY, SECRET
 from tests.serving import serving
+from tests.waiting import poll
 
+PARTITIONED = "SELECT count(*) = 7 FROM pg_inherits WHERE inhparent = 'worker.pixel_events'::regclass"
 OTHER = "second.myshopify.com"
 
 
@@ -43,6 +45,7 @@ async def api(database: str, settings: MakeSettings) -> AsyncIterator[Asking]:
     connection = await asyncpg.connect(database)
     try:
         async with open_service(mine) as service, serving([service], mine) as client:
+            await poll(lambda: connection.fetchval(PARTITIONED), within=30.0)
             yield Asking(client, connection)
     finally:
         connection.terminate()

@@ -8,10 +8,12 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import Any
 
+import asyncpg
+
 from libs.common.contracts import pixel_frame
 from libs.common.contracts.pixel_frame import COLUMNS, Frame, InvalidFrame
 from services.worker import metrics
-from services.worker.sdk import Context, Message, Never, on
+from services.worker.sdk import Context, Later, Message, Never, on
 
 # Rows are inserted in the order of their keys, so that two transactions with the same events wait for each other once
 # instead of deadlocking. Times travel as milliseconds; as floating point they are exact to the microsecond.
@@ -37,8 +39,11 @@ async def store_events(messages: list[Message], ctx: Context) -> None:
         list(chain.from_iterable(frame.columns[number] for frame in frames)) for number in range(len(COLUMNS))
     ]
     contents = list(chain.from_iterable(frame.contents for frame in frames))
-    async with ctx.transaction() as tx:
-        status: str = await tx.execute(STORE_EVENTS, *columns, shops, contents)
+    try:
+        async with ctx.transaction() as tx:
+            status: str = await tx.execute(STORE_EVENTS, *columns, shops, contents)
+    except asyncpg.CheckViolationError as error:  # a day's events had no partition, and just then it was made
+        raise Later(1.0, "the partition of a day was just being made") from error
     stored = int(status.rpartition(" ")[2])
     metrics.PIXEL_EVENTS.labels("stored").inc(stored)
     metrics.PIXEL_EVENTS.labels("repeated").inc(len(contents) - stored)
