@@ -43,6 +43,7 @@ _NAMES_IN_BYTES = "|".join(
         *(f"(?<=[?&#;]{name}=)" for name in _ALONE),
     )
 )
+_TAILS = frozenset(name[-3:].encode() for name in (*_ENDINGS, *_ALONE, "%5d"))
 _SUSPICIOUS = re.compile(f"=(?:{_NAMES_IN_BYTES})".encode(), re.IGNORECASE)
 
 
@@ -88,10 +89,14 @@ def _clean_fields(holder: Any, names: tuple[str, ...]) -> bool:
 
 def suspicious(content: bytes) -> bool:
     """Whether an event's JSON may hold anything to take out beyond its locations."""
-    return (
-        b"<" in content or b"@" in content or b"%40" in content or b"\\u0000" in content
-        or _SUSPICIOUS.search(content) is not None
-    )  # fmt: skip
+    if b"<" in content or b"@" in content or (b"%" in content and b"%40" in content):
+        return True
+    if b"\\" in content and b"\\u0000" in content:
+        return True
+    for part in content.split(b"=")[:-1]:  # a tenth of the time that the pattern takes, which then decides
+        if part[-3:].lower() in _TAILS or part.endswith(b"]"):
+            return _SUSPICIOUS.search(content) is not None
+    return False
 
 
 class Cleaner:
