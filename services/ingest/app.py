@@ -1,22 +1,21 @@
 """Puts services/ingest together; the only file here that opens pools and connections."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
 import asyncpg
 
-from libs.common.bus.consumer import BrokerConsumer
-from libs.common.bus.deliveries import IncomingWork
-from libs.common.bus.link import BrokerOptions
 from libs.common.clock import Clock, SystemClock
-from libs.common.contracts.topology import Lane
 from libs.common.db import connection, database_away_named, direct_connections, open_pool
 from libs.common.errors import DatabaseAway
 from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.open import open_producer
 from libs.common.outbox.producer import Producer
-from libs.common.runtime.consumer import Consumer, OpenBroker
+from libs.common.privacy.keys import PrivacyKeys
+from libs.common.privacy.steps import Steps
+from libs.common.runtime.broker import broker_of
+from libs.common.runtime.consumer import Consumer
 from libs.common.service import Check, Service, serve, until_signalled
 from libs.common.session_settings import session_guard
 from libs.common.shopify.admin.open import open_admin
@@ -32,6 +31,7 @@ from services.ingest.frames import Frames
 from services.ingest.keys import Find, Keys
 from services.ingest.limits import Lease, Limit, Limits
 from services.ingest.pixels import Pixels
+from services.ingest.privacy_store import HOLDINGS
 from services.ingest.routes import Endpoints
 from services.ingest.routes_extension import ExtensionEndpoints
 from services.ingest.routes_ops import OpsEndpoints
@@ -157,7 +157,7 @@ async def _consumer(
     clock: Clock,
     faults: FaultPoints | None,
 ) -> AsyncIterator[Consumer]:
-    handlers = registry(extensions)
+    handlers = registry(extensions, _privacy(settings, pool, clock, faults).handlers())
     longest = max(handler.timeout for handler in handlers.handlers) + settings.consumer_lease_seconds
     few = settings.model_copy(update={"consumer_concurrency": min(_HANDLERS, settings.consumer_concurrency)})
     async with open_pool(
@@ -165,22 +165,22 @@ async def _consumer(
     ) as handler_pool:
         yield Consumer(
             NAME, handlers, pool, producer, few, connect=direct_connections(settings), clock=clock,
-            handler_pool=handler_pool, open_broker=_open_broker(settings), faults=faults,
+            handler_pool=handler_pool, open_broker=broker_of(settings, NAME), faults=faults,
         )  # fmt: skip
 
 
-def _open_broker(settings: Settings) -> OpenBroker | None:
-    if settings.rabbitmq_url is None:
-        return None
-    options = BrokerOptions.of(settings, NAME)
-    prefetch = dict.fromkeys(Lane, settings.consumer_prefetch)
-
-    def open_broker(
-        deliver: Callable[[IncomingWork], None], up: Callable[[], None], down: Callable[[], None]
-    ) -> BrokerConsumer:
-        return BrokerConsumer(options, NAME, deliver, prefetch, on_up=up, on_down=down)
-
-    return open_broker
+def _privacy(settings: Settings, pool: asyncpg.Pool, clock: Clock, faults: FaultPoints | None) -> Steps:
+    keys, timeout = PrivacyKeys(settings.service_key), settings.database_timeout_seconds
+    return Steps(
+        HOLDINGS,
+        pool,
+        keys,
+        clock,
+        timeout,
+        settings.retention_days,
+        grace=0.0,
+        faults=faults or FaultPoints(),
+    )
 
 
 @asynccontextmanager

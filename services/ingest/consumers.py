@@ -1,5 +1,6 @@
 """Messages in: installs and uninstalls of the app, as auth tells them."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from libs.common.contracts.envelope import Message
@@ -12,8 +13,8 @@ from services.ingest.extensions import Extensions
 _TIMEOUT = 60.0  # asking Shopify, which may have to be waited for
 
 
-def registry(extensions: Extensions) -> Registry:
-    """What ingest does with which message."""
+def registry(extensions: Extensions, privacy: Iterable[Handler] = ()) -> Registry:
+    """What ingest does with which message; `privacy` is its part of the cases."""
 
     async def restore_pixel(message: Message, ctx: Context) -> None:
         await _restore_pixel(extensions, message, ctx)
@@ -22,6 +23,7 @@ def registry(extensions: Extensions) -> Registry:
         [
             Handler("consumers.restore_pixel", restore_pixel, ("shop.installed",), timeout=_TIMEOUT),
             Handler("consumers.end_pixel", end_pixel, ("shop.uninstalled",)),
+            *privacy,
         ]
     )
 

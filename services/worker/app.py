@@ -62,9 +62,9 @@ async def open_service(
         guard = require_ops(settings.ops_token)
         yield Service(
             NAME,
-            routes=[*routes.routes(books, guard), *routes_privacy.routes(privacy, settings, guard)],
             routes=[
-                *routes.routes(books, require_ops(settings.ops_token)),
+                *routes.routes(books, guard),
+                *routes_privacy.routes(privacy, settings, guard),
                 *EventsEndpoints(Events(books), clock).routes(session_guard(settings, clock).fetched),
             ],
             checks={"database": partial(database_check, books)},

@@ -143,7 +143,6 @@ class Stack:
             "DATABASE_URL": database_url,
             "RABBITMQ_URL": rabbitmq_url,
             "SHOPIFY_API_SECRET": SECRET,
-            "SHOPIFY_API_KEY": "chaos",
             "OPS_TOKEN": OPS_TOKEN,
             "SERVICE_KEY": "k" * 64,
             "SHOPIFY_API_KEY": "chaos-app",

@@ -25,13 +25,9 @@ async def shopbus(database_url: str, rabbitmq_url: str | None) -> AsyncIterator[
         "shopify_api_secret": SECRET,
         "service_key": "e2e" * 16,
         "shutdown_seconds": 5,
-        "shopify_api_secret": SECRET,
-        "shopify_api_key": "e2e-key",
-        "service_key": "e2e" * 20,
     }
     webhooks = WebhooksSettings.load(**shared)
     worker = WorkerSettings.load(handlers="tests.e2e.handlers", shopify_api_key="e2e-app", **shared)
-    worker = WorkerSettings.load(handlers="tests.e2e.handlers", **shared)
     async with open_webhooks(webhooks) as front, open_worker(worker) as back:
         server = TestServer(build_app([front, back]))
         async with server:
