@@ -29,7 +29,9 @@ from libs.common.tasks import Part, background
 from libs.common.web import require_ops
 from services.worker import routes
 from services.worker.config import Settings
+from services.worker.consumers import with_own
 from services.worker.service import Books, database_check
+from services.worker.sweep import Sweep
 
 NAME = "worker"
 
@@ -51,6 +53,11 @@ async def open_service(
         admin = await stack.enter_async_context(
             open_admin(settings, pool, direct_connections(settings), clock, caller=NAME)
         )
+        sweep = Sweep(
+            pool, registry, clock,
+            timeout=settings.database_timeout_seconds, faults=faults or FaultPoints(),
+        )  # fmt: skip
+        registry = with_own(registry, sweep)
         consumer = _consumer(settings, registry, pool, handler_pool, producer, clock, faults, admin)
         await stack.enter_async_context(_working(consumer, settings, registry, pool, producer, clock))
         yield Service(

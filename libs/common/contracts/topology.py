@@ -48,6 +48,7 @@ ROUTES = (
     Route("webhook.app.scopes_update", Lane.CRITICAL, ("worker", "auth")),
     Route("shop.#", Lane.CRITICAL),
     Route("token.#", Lane.CRITICAL),
+    Route("install.#", Lane.CRITICAL),
     Route("pixel.#", Lane.BULK),
     Route("#", Lane.DEFAULT),
 )
