@@ -37,6 +37,7 @@ from services.auth.routes_ops import InternalEndpoints, OpsEndpoints
 from services.auth.service import App, Auth
 from services.auth.sessions import Sessions
 from services.auth.states import States
+from services.auth.states_store import Most
 from services.auth.sweeps import Sweeps
 from services.auth.tokens import Tokens
 from services.auth.turns import Turns
@@ -117,7 +118,8 @@ def _auth(
     settings: Settings, pool: asyncpg.Pool, tokens: Tokens, clock: Clock, faults: FaultPoints | None
 ) -> Auth:
     scopes = Scopes.parse(settings.shopify_scopes)
-    app = App(tokens.app, scopes, addresses(settings), settings.public_url)
+    most = Most(settings.install_limit_shop, settings.install_limit_address)
+    app = App(tokens.app, scopes, addresses(settings), settings.public_url, most)
     timeout = settings.database_timeout_seconds
     return Auth(pool, tokens, States(settings.service_key), app, clock, timeout=timeout, faults=faults)
 
@@ -130,7 +132,7 @@ def _endpoints(settings: Settings, auth: Auth, pool: asyncpg.Pool, tokens: Token
         SessionTokenVerifier(key, *secrets), auth.app.addresses, key, settings.public_url, clock
     )
     sessions = _sessions(settings, pool, tokens, clock)
-    return Endpoints(auth, sessions, QueryVerifier(*secrets), guard, clock)
+    return Endpoints(auth, sessions, QueryVerifier(*secrets), guard, clock, settings.auth_proxies)
 
 
 def _sessions(settings: Settings, pool: asyncpg.Pool, tokens: Tokens, clock: Clock) -> Sessions:

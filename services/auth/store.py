@@ -1,4 +1,4 @@
-"""All SQL of services/auth beyond the outbox protocol: shops, sessions and states."""
+"""SQL of services/auth beyond the outbox protocol: shops and sessions."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -205,34 +205,6 @@ async def end_session(conn: Connection, session_id: str) -> str | None:
     """Deletes one session; returns whose it was."""
     shop: str | None = await conn.fetchval(END_SESSION, session_id)
     return shop
-
-
-KEEP_STATE = "INSERT INTO auth.states (mark, shop, expires_at) VALUES ($1, $2, $3)"
-
-
-async def keep_state(conn: Connection, mark: bytes, shop: str, expires_at: datetime) -> None:
-    """Writes down that an install has begun."""
-    await conn.execute(KEEP_STATE, mark, shop, expires_at)
-
-
-TAKE_STATE = "DELETE FROM auth.states WHERE mark = $1 RETURNING shop, expires_at"
-
-
-async def take_state(conn: Connection, mark: bytes, now: datetime) -> str | None:
-    """The shop whose install began with this state, once only; None where it is unknown, used, or too old."""
-    row = await conn.fetchrow(TAKE_STATE, mark)
-    return row["shop"] if row and row["expires_at"] > now else None
-
-
-FORGET_STATES = """
-DELETE FROM auth.states WHERE mark = ANY (ARRAY(
-    SELECT mark FROM auth.states WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))
-"""
-
-
-async def forget_states(conn: Connection, now: datetime, limit: int) -> int:
-    """Deletes states of installs that nobody finished; returns how many."""
-    return _count(await conn.execute(FORGET_STATES, now, limit))
 
 
 FORGET_ONLINE = """

@@ -14,7 +14,7 @@ from libs.common.clock import Clock
 from libs.common.db import connection, database_away_named
 from libs.common.errors import DatabaseAway
 from libs.common.token_box import CannotOpen
-from services.auth import metrics, sessions_store, store
+from services.auth import metrics, sessions_store, states_store, store
 from services.auth.refusals import NeedsAuthorization, NotInstalled, TryLater
 from services.auth.tokens import Due, Tokens
 
@@ -83,7 +83,7 @@ class Sweeps:
         """Deletes states that nobody came back with, and online sessions that are over; raises `DatabaseAway`."""
         async with connection(self.pool, self.timeout) as conn:
             with database_away_named():
-                for kind, forget in (("states", store.forget_states), ("online", store.forget_online)):
+                for kind, forget in (("states", states_store.forget), ("online", store.forget_online)):
                     deleted = _BATCH
                     while deleted == _BATCH:
                         deleted = await forget(conn, self.clock.now(), _BATCH)

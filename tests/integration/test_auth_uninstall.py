@@ -18,6 +18,7 @@ from services.auth.installs import Meaning
 from services.auth.refusals import TryLater
 from services.auth.service import App, Auth
 from services.auth.states import States
+from services.auth.states_store import Most
 from services.cli import token_work
 from tests.integration.auth_kit import SHOP, Running, running
 from tests.waiting import poll
@@ -139,7 +140,7 @@ async def rules(auth: Running) -> AsyncIterator[Auth]:
     """What the consumers of auth call, on the same database."""
     settings = auth.settings
     async with token_work.opened(settings) as tools:
-        app = App(tools.tokens.app, Scopes(), addresses(settings), settings.public_url)
+        app = App(tools.tokens.app, Scopes(), addresses(settings), settings.public_url, Most(9, 9))
         states = States(settings.service_key)
         yield Auth(
             tools.pool, tools.tokens, states, app, tools.clock, timeout=settings.database_timeout_seconds
