@@ -97,14 +97,14 @@ async def open_tokens(
     """What gets, renews and gives out tokens, with its own connections to Shopify."""
     at_once = max(1, settings.database_pool_size // 2)  # the other half is for those who only read
     turns = Turns(pool, producer, clock, seconds=settings.token_lock_seconds, at_once=at_once)
-    secret = settings.shopify_api_secret.get_secret_value()
+    app = AppCredentials(settings.shopify_api_key, settings.shopify_api_secret.get_secret_value())
     async with aiohttp.ClientSession(
         headers={"User-Agent": "shopbus"}, cookie_jar=aiohttp.DummyCookieJar()
     ) as http:
         endpoint = TokenEndpoint(http, addresses(settings), clock, settings.shopify_timeout_seconds)
+        box = TokenBox.parse(settings.token_keys.get_secret_value())
         yield Tokens(
-            pool, turns, endpoint, AppCredentials(settings.shopify_api_key, secret),
-            Vault(TokenBox.parse(settings.token_keys.get_secret_value())), clock,
+            pool, turns, endpoint, app, Vault(box, app.secret_id), clock,
             timeout=settings.database_timeout_seconds, faults=faults,
         )  # fmt: skip
 

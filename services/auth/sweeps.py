@@ -74,10 +74,13 @@ class Sweeps:
         for kind in ("offline", "online"):
             for state, number in found[kind].items():
                 metrics.SESSIONS.labels(kind, state).set(number)
-        first = self.tokens.vault.box.key_id
-        sealed = found["keys"].get(first, 0)
-        metrics.SEALED.labels("first").set(sealed)
-        metrics.SEALED.labels("other").set(sum(found["keys"].values()) - sealed)
+        vault = self.tokens.vault
+        for gauge, counts, ours, name in (
+            (metrics.SEALED, found["keys"], vault.box.key_id, "first"),
+            (metrics.MINTED, found["secrets"], vault.secret_id, "current"),
+        ):
+            gauge.labels(name).set(counts.get(ours, 0))
+            gauge.labels("other").set(sum(counts.values()) - counts.get(ours, 0))
 
     async def tidy(self) -> None:
         """Deletes states that nobody came back with, and online sessions that are over; raises `DatabaseAway`."""
