@@ -96,7 +96,7 @@ async def open_tokens(
 ) -> AsyncIterator[Tokens]:
     """What gets, renews and gives out tokens, with its own connections to Shopify."""
     at_once = max(1, settings.database_pool_size // 2)  # the other half is for those who only read
-    turns = Turns(pool, producer, clock, seconds=settings.token_lock_seconds, at_once=at_once)
+    turns = Turns(pool, producer, clock, seconds=settings.token_lock_seconds, at_once=at_once, faults=faults)
     app = AppCredentials(settings.shopify_api_key, settings.shopify_api_secret.get_secret_value())
     async with aiohttp.ClientSession(
         headers={"User-Agent": "shopbus"}, cookie_jar=aiohttp.DummyCookieJar()

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -11,7 +12,7 @@ import pytest
 from libs.common.clock import SystemClock
 from libs.common.contracts.envelope import Message
 from libs.common.contracts.topology import Lane
-from libs.common.outbox import end_store
+from libs.common.outbox import cancel_store, end_store
 from libs.common.outbox.end_store import Ending
 from libs.common.outbox.faults import FaultPoints
 from libs.common.runtime.outcomes import Later
@@ -123,6 +124,23 @@ async def test_work_in_somebodys_hand_is_left_to_it_and_looked_for_again(places:
     await places.complete(brought)
     assert await cancel(places, ended()) == "1 cancelled, 0 in somebody's hand"
     assert await cancelled(places) == {running.id}
+
+
+async def test_a_message_that_moves_during_a_look_is_not_overlooked(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In hand while the scheduled ones are looked at, and scheduled when the outbox is."""
+    running, scheduled = await places.processing(), cancel_store.scheduled
+
+    async def and_then_it_fails(*arguments: Any, **more: Any) -> Any:
+        found = await scheduled(*arguments, **more)
+        if await places.pool.fetchval("SELECT true FROM webhooks.outbox WHERE id = $1", running.id):
+            await places.fail_once(running)
+        return found
+
+    monkeypatch.setattr(cancel_store, "scheduled", and_then_it_fails)
+    assert await cancel(places, ended()) == "0 cancelled, 1 in somebody's hand"
+    assert await cancel(places, ended()) == "1 cancelled, 0 in somebody's hand"
 
 
 async def test_a_handler_that_is_ending_its_message_is_not_waited_for(places: Places) -> None:

@@ -74,10 +74,8 @@ async def test_it_goes_on_where_it_was_broken_off(auth: Running) -> None:
 
     async def broken_off(tools: Tools) -> None:
         faults = FaultPoints({"token kept, not committed": die})
-        pool, clock = tools.pool, tools.clock
-        async with open_tokens(
-            tools.settings, pool, tools.tokens.turns._producer, clock, faults=faults
-        ) as dying:
+        pool, producer = tools.pool, tools.producer
+        async with open_tokens(tools.settings, pool, producer, tools.clock, faults=faults) as dying:
             await token_refresh.refresh(replace(tools, tokens=dying), FAST)
 
     with pytest.raises(DatabaseAway):
@@ -165,6 +163,7 @@ async def test_an_operator_sees_what_there_is_to_do_and_that_it_is_done(auth: Ru
     assert (await shopbus(auth, *command, **new))[1].startswith("0 shops")
     code, _, complaint = await shopbus(auth, *command, SHOPIFY_API_SECRET="a typo")
     assert code == 1
+    assert [secret for secret in (NEW, SECRET, *auth.shopify.issued) if secret in printed + complaint] == []
     assert len(complaint.splitlines()) == 2
 
 

@@ -46,6 +46,7 @@ Point = Literal[
     "install state taken, code not sent",
     "token answered, not kept",
     "token kept, not committed",
+    "token committed, not announced",
     "sealed anew, not committed",
 ]
 
