@@ -17,7 +17,7 @@ from libs.common.clock import Clock
 from libs.common.contracts.topology import SOURCES, Lane
 from libs.common.db import Connection, connection, database_away_named
 from libs.common.outbox import cancel_store
-from libs.common.outbox.cancel_store import Pointless, Waiting
+from libs.common.outbox.cancel_store import NEVER_STARTED, Pointless, Waiting
 from libs.common.outbox.claim_store import FIRST_ID
 from libs.common.outbox.end_store import Attempt
 from libs.common.outbox.faults import FaultPoints
@@ -55,7 +55,7 @@ class EndedInstall:
 
     def __str__(self) -> str:
         at = self.uninstalled_at.isoformat(timespec="seconds")
-        return f"never started: {self.shop} removed the app at {at} (install {self.generation})"
+        return f"{NEVER_STARTED}{self.shop} removed the app at {at} (install {self.generation})"
 
 
 @dataclass(slots=True)

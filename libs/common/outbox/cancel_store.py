@@ -19,6 +19,9 @@ from libs.common.outbox.names import bind
 
 LAST_ID = UUID(int=(1 << 128) - 1)
 
+NEVER_STARTED = "never started: "
+"""What the error of an attempt begins with that was none: it only says why the message was ended."""
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
