@@ -38,10 +38,10 @@ Point = Literal[
     "committed, not acknowledged",
     "owed, not given back",
     "given back, not announced",
-    # the worker cancels what waits for a shop that removed the app (14)
-    "some cancelled, not all",
     # a person puts them back to work (13)
     "replayed, not answered",
+    # the worker cancels what waits for a shop that removed the app (14)
+    "some cancelled, not all",
     # auth gets tokens, and seals them with another key
     "install state taken, code not sent",
     "token answered, not kept",
