@@ -4,8 +4,6 @@ import asyncio
 import os
 import signal
 
-from pydantic import SecretStr
-
 from libs.common.outbox.faults import FaultPoints
 from services.worker import sweep
 from services.worker.app import open_service
@@ -36,7 +34,7 @@ async def _die() -> None:
 
 async def main() -> None:
     sweep.BATCH = 10
-    settings = Settings.load(database_url=SecretStr(os.environ["TEST_DATABASE"]), ops_token=SecretStr("x"))
+    settings = Settings.load(database_url=os.environ["TEST_DATABASE"], ops_token="x", service_key="k" * 64)
     async with open_service(
         settings, registry=HANDLERS, faults=FaultPoints({"some cancelled, not all": _die})
     ):

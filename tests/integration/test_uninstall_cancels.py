@@ -14,7 +14,7 @@ from libs.common.outbox.producer import Producer
 from services.worker import sweep
 from services.worker.app import open_service
 from services.worker.config import Settings
-from tests.integration.auth_kit import OTHER_SHOP, SHOP, Running, running
+from tests.integration.auth_kit import OTHER_SHOP, SERVICE_KEY, SHOP, Running, running
 from tests.integration.protocol import trusted
 from tests.integration.sweeping_worker import HANDLERS, KEEPING, NEEDING
 from tests.integration.test_auth_uninstall import grow_old, known, now
@@ -47,7 +47,7 @@ async def working(auth: Running) -> AsyncIterator[None]:
     """A worker whose handlers fail as they do when the tokens have ended."""
     settings = Settings.load(
         database_url=auth.settings.database_url, rabbitmq_url=auth.settings.rabbitmq_url,
-        ops_token="x", broker_confirm_seconds=5.0, shutdown_seconds=2.0,
+        ops_token="x", service_key=SERVICE_KEY, broker_confirm_seconds=5.0, shutdown_seconds=2.0,
     )  # fmt: skip
     async with open_service(settings, registry=HANDLERS):
         yield
