@@ -1,4 +1,4 @@
-"""Metrics of the worker's HTTP side; those of the work itself are in libs/common/runtime/metrics.py."""
+"""Metrics of the worker's own doing; those of the work itself are in libs/common/runtime/metrics.py."""
 
 from prometheus_client import Counter, Gauge
 
@@ -17,4 +17,9 @@ PRIVACY_ENDED = Counter(
     "privacy_request_ended_total",
     "Privacy requests that are over, by outcome: done, repeated (nothing was left to erase), superseded.",
     ["kind", "outcome"],
+)
+SWEPT = Counter(
+    "worker_swept_total",
+    "Messages that were cancelled before they were started, because their shop had removed the app.",
+    ["handler"],
 )
