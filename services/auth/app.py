@@ -38,6 +38,7 @@ from services.auth.routes_ops import InternalEndpoints, OpsEndpoints
 from services.auth.service import App, Auth
 from services.auth.sessions import Sessions
 from services.auth.states import States
+from services.auth.states_store import Most
 from services.auth.sweeps import Sweeps
 from services.auth.tokens import Tokens
 from services.auth.turns import Turns
@@ -96,15 +97,15 @@ async def open_tokens(
 ) -> AsyncIterator[Tokens]:
     """What gets, renews and gives out tokens, with its own connections to Shopify."""
     at_once = max(1, settings.database_pool_size // 2)  # the other half is for those who only read
-    turns = Turns(pool, producer, clock, seconds=settings.token_lock_seconds, at_once=at_once)
-    secret = settings.shopify_api_secret.get_secret_value()
+    turns = Turns(pool, producer, clock, seconds=settings.token_lock_seconds, at_once=at_once, faults=faults)
+    app = AppCredentials(settings.shopify_api_key, settings.shopify_api_secret.get_secret_value())
     async with aiohttp.ClientSession(
         headers={"User-Agent": "shopbus"}, cookie_jar=aiohttp.DummyCookieJar()
     ) as http:
         endpoint = TokenEndpoint(http, addresses(settings), clock, settings.shopify_timeout_seconds)
+        box = TokenBox.parse(settings.token_keys.get_secret_value())
         yield Tokens(
-            pool, turns, endpoint, AppCredentials(settings.shopify_api_key, secret),
-            Vault(TokenBox.parse(settings.token_keys.get_secret_value())), clock,
+            pool, turns, endpoint, app, Vault(box, app.secret_id), clock,
             timeout=settings.database_timeout_seconds, faults=faults,
         )  # fmt: skip
 
@@ -118,7 +119,8 @@ def _auth(
     settings: Settings, pool: asyncpg.Pool, tokens: Tokens, clock: Clock, faults: FaultPoints | None
 ) -> Auth:
     scopes = Scopes.parse(settings.shopify_scopes)
-    app = App(tokens.app, scopes, addresses(settings), settings.public_url)
+    most = Most(settings.install_limit_shop, settings.install_limit_address)
+    app = App(tokens.app, scopes, addresses(settings), settings.public_url, most)
     timeout = settings.database_timeout_seconds
     return Auth(pool, tokens, States(settings.service_key), app, clock, timeout=timeout, faults=faults)
 
@@ -131,7 +133,7 @@ def _endpoints(settings: Settings, auth: Auth, pool: asyncpg.Pool, tokens: Token
         SessionTokenVerifier(key, *secrets), auth.app.addresses, key, settings.public_url, clock
     )
     sessions = _sessions(settings, pool, tokens, clock)
-    return Endpoints(auth, sessions, QueryVerifier(*secrets), guard, clock)
+    return Endpoints(auth, sessions, QueryVerifier(*secrets), guard, clock, settings.auth_proxies)
 
 
 def _sessions(settings: Settings, pool: asyncpg.Pool, tokens: Tokens, clock: Clock) -> Sessions:

@@ -7,7 +7,7 @@ from yarl import URL
 
 from libs.common.db import IDLE_IN_TRANSACTION
 from libs.common.runtime.config import ConsumerSettings
-from libs.common.settings import Seconds
+from libs.common.settings import Count, Seconds
 from libs.common.shopify.addresses import on_this_machine
 
 Secret = Annotated[SecretStr, Field(min_length=1)]
@@ -28,6 +28,10 @@ class Settings(ConsumerSettings):
     service_key: Secret
     ops_token: Secret
     sandbox_store_url: str | None = None
+
+    install_limit_shop: Count = 30  # begun for one shop by anybody and not finished, within ten minutes
+    install_limit_address: Count = 60  # the same from one address
+    auth_proxies: Annotated[int, Field(ge=0, le=10)] = 0  # how many of ours stand before this service
 
     shopify_timeout_seconds: Seconds = 5.0  # for one answer of the token endpoint
     token_lock_seconds: Annotated[float, Field(gt=0, validate_default=True)] = (

@@ -54,6 +54,9 @@ async def _end_known_install(auth: Auth, message: Message, ctx: Context) -> None
             return
         if what is Meaning.ENDED:
             await ctx.emit("shop.uninstalled", _uninstalled(message, known))
+            await ctx.emit(
+                "install.ended", _uninstalled(message, known)
+            )  # the worker's own: it cancels what waits
         elif what is Meaning.REPLACED:  # nobody has been told of the install that is alive now
             scopes = await auth.scopes(tx, message.shop)
             await ctx.emit("shop.installed", installed(message.shop, known, scopes).body)

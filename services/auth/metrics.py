@@ -46,6 +46,11 @@ SESSIONS = Gauge(
     "Sessions by kind (offline, online) and state (live, expired, refused).",
     ["kind", "state"],
 )
+MINTED = Gauge(
+    "auth_minted_sessions",
+    "Sessions that Shopify has not refused, by whether SHOPIFY_API_SECRET made their token: current, other.",
+    ["secret"],
+)
 SEALED = Gauge(
     "auth_sealed_sessions", "Sessions by whether the first key of TOKEN_KEYS sealed them.", ["key"]
 )

@@ -26,6 +26,16 @@ class AppUnknown(TryLater):
         super().__init__("Shopify does not take the app's credentials", 60.0)
 
 
+class TooManyInstalls(ShopbusError):
+    """Too many installs were begun and not finished. `of` says whose: shop, sender."""
+
+    def __init__(self, of: str, seconds: float) -> None:
+        whose = "for this shop" if of == "shop" else "from this address"
+        super().__init__(f"too many installs were begun {whose} and not finished; begin again later")
+        self.of = of
+        self.seconds = seconds
+
+
 class BeginAgain(ShopbusError):
     """An install was broken off after its state was used up; only a new one can succeed."""
 

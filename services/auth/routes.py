@@ -2,21 +2,30 @@
 
 from dataclasses import dataclass
 from http import HTTPStatus
+from math import ceil
 from typing import NoReturn
 from urllib.parse import urlencode
 
 import orjson
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from libs.common.clock import Clock
 from libs.common.errors import ShopbusError
+from libs.common.senders import sender
 from libs.common.shopify import csp
 from libs.common.shopify.launch import Flaw, QueryRefused, QueryVerifier, SignedQuery
 from libs.common.shopify.shop_domain import InvalidShopDomain, shop_domain
 from libs.common.web import Handler, Problem, json_response, note, read_body
 from libs.common.web_session import BOUNCE, RETRY, SessionGuard, caller
 from services.auth import metrics, pages
-from services.auth.refusals import BeginAgain, GrantRefused, NotInstalled, SessionTokenRefused, TryLater
+from services.auth.refusals import (
+    BeginAgain,
+    GrantRefused,
+    NotInstalled,
+    SessionTokenRefused,
+    TooManyInstalls,
+    TryLater,
+)
 from services.auth.service import CALLBACK, Access, Auth
 from services.auth.sessions import Sessions
 from services.auth.states import LIFE, Started, cookie_name
@@ -36,6 +45,7 @@ class Endpoints:
     verifier: QueryVerifier
     guard: SessionGuard
     clock: Clock
+    proxies: int = 0  # of ours, that stand before this service
 
     def routes(self) -> list[web.RouteDef]:
         """What browsers reach."""
@@ -52,9 +62,10 @@ class Endpoints:
 
     async def install(self, request: web.Request) -> web.Response:
         """`?shop=`: sends the merchant to the consent page, out of the admin's frame where it is opened in one."""
-        shop = self._wanted_shop(request)
+        shop, launched = self._wanted_shop(request)
         note(request, shop=shop)
-        address, started = await self.auth.begin(shop)
+        whose = sender(request.remote, request.headers.getall(hdrs.X_FORWARDED_FOR, ()), self.proxies)
+        address, started = await self.auth.begin(shop, whose, launched=launched)
         if request.query.get("embedded") == "1":
             response = pages.out_of_frame(address, shop, self.auth.app)
         else:
@@ -96,12 +107,13 @@ class Endpoints:
         """The app's first page, until it has one of its own."""
         return pages.greeting(caller(request).shop, self.auth.app)
 
-    def _wanted_shop(self, request: web.Request) -> str:
+    def _wanted_shop(self, request: web.Request) -> tuple[str, bool]:
+        """The shop, and whether Shopify named it."""
         if "hmac" in request.query:  # opened by Shopify: then all of it has to be right
-            return self._signed(request).shop
+            return self._signed(request).shop, True
         named = request.query.getall("shop", [])
         try:
-            return shop_domain(named[0] if len(named) == 1 else "")
+            return shop_domain(named[0] if len(named) == 1 else ""), False
         except InvalidShopDomain:
             raise _refused(
                 "shop", Problem(400, "shop has to be name.myshopify.com, once", kind="shop")
@@ -165,7 +177,9 @@ def _spoken(handler: Handler) -> Handler:
     async def spoken(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request)
-        except (BeginAgain, GrantRefused, SessionTokenRefused, NotInstalled, TryLater) as error:
+        except (
+            BeginAgain, GrantRefused, SessionTokenRefused, NotInstalled, TooManyInstalls, TryLater,
+        ) as error:  # fmt: skip
             _refuse(error)
 
     return spoken
@@ -181,6 +195,10 @@ def _refuse(error: ShopbusError) -> NoReturn:
             raise _refused(
                 "session_token", Problem(401, str(error), kind="session-token", headers=RETRY)
             ) from error
+        case TooManyInstalls(of=of, seconds=seconds):
+            headers = {"Retry-After": str(max(1, ceil(seconds)))}
+            problem = Problem(429, str(error), kind="too-many-installs", headers=headers)
+            raise _refused(f"too_many_of_{of}", problem) from error
         case BeginAgain():
             raise _refused("begin_again", Problem(503, str(error), kind="begin-again")) from error
         case TryLater():

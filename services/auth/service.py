@@ -15,8 +15,8 @@ from libs.common.shopify.addresses import Addresses
 from libs.common.shopify.launch import SignedQuery
 from libs.common.shopify.scopes import Scopes
 from libs.common.shopify.session_token import SessionToken
-from libs.common.shopify.token_answers import Grant, Granted, Outcome, Refused, Unsettled
-from services.auth import installs, metrics, store
+from libs.common.shopify.token_answers import Grant, Outcome
+from services.auth import answers, installs, metrics, states_store, store
 from services.auth.installs import Install, Meaning, Verdict
 from services.auth.refusals import (
     AppUnknown,
@@ -24,10 +24,11 @@ from services.auth.refusals import (
     GrantRefused,
     NeedsAuthorization,
     NotInstalled,
-    SessionTokenRefused,
+    TooManyInstalls,
     TryLater,
 )
 from services.auth.states import LIFE, Started, States, cookie_name, is_state, mark
+from services.auth.states_store import Begun, Most
 from services.auth.store import Sealed
 from services.auth.tokens import Due, Kept, Tokens
 from services.auth.turns import Turn
@@ -47,6 +48,7 @@ class App:
     scopes: Scopes  # that it needs; none where only the app's configuration at Shopify says so
     addresses: Addresses
     public_url: str
+    most: Most  # installs under way
 
     @property
     def redirect_uri(self) -> str:
@@ -85,17 +87,23 @@ class Auth:
 
     # the code grant
 
-    async def begin(self, shop: str) -> tuple[str, Started]:
-        """Where to send the merchant for consent, and the state to bind the browser to."""
+    async def begin(self, shop: str, address: str, *, launched: bool) -> tuple[str, Started]:
+        """Where to send the merchant for consent, and the state to bind the browser to.
+
+        `launched`: Shopify signed the request. Raises `TooManyInstalls` or `DatabaseAway`.
+        """
         started = self._states.start()
+        now, sender = self._clock.now(), self._states.sender_mark(address)
+        begun = Begun(started.mark, shop, sender, launched, now + LIFE)
         async with connection(self._pool, self._timeout) as conn:
             with database_away_named():
-                await store.keep_state(conn, started.mark, shop, self._clock.now() + LIFE)
-        address = self.app.addresses.consent(
+                if not await states_store.keep(conn, begun, self.app.most, now):
+                    raise _too_many(await states_store.full_until(conn, begun, self.app.most, now), now)
+        consent = self.app.addresses.consent(
             shop, client_id=self.app.credentials.client_id, scopes=self.app.scopes,
             redirect_uri=self.app.redirect_uri, state=started.state,
         )  # fmt: skip
-        return address, started
+        return consent, started
 
     async def finish(self, query: SignedQuery, cookies: Mapping[str, str]) -> Kept:
         """Turns the code of a callback into an install; raises `GrantRefused`, `BeginAgain` or `DatabaseAway`."""
@@ -123,7 +131,7 @@ class Auth:
         async with self._tokens.turns.turn(shop) as turn:
             at = self._clock.now()
             outcome = await self._tokens.ask(turn, Grant.CODE, shop, self.app.credentials.code(code))
-            granted = self._offline(outcome)
+            granted = answers.offline(outcome)
             if not granted.scopes.cover(self.app.scopes):
                 lacking = granted.scopes.lacking(self.app.scopes)
                 raise GrantRefused("scopes", f"the app also needs {lacking}; install it with all it asks for")
@@ -132,7 +140,7 @@ class Auth:
     async def _take_state(self, state: str, shop: str) -> None:
         async with connection(self._pool, self._timeout) as conn:
             with database_away_named():
-                began = await store.take_state(conn, mark(state), self._clock.now())
+                began = await states_store.take(conn, mark(state), self._clock.now())
         if began is None:
             raise GrantRefused(
                 "state", "this install was finished before, or begun too long ago; begin again"
@@ -199,29 +207,15 @@ class Auth:
         self, turn: Turn, caller: SessionToken, outcome: Outcome, *, at: datetime, online: bool
     ) -> Sealed:
         if online:
-            await self._tokens.keep_online(turn, caller.shop, self._of_user(outcome, caller), at=at)
+            await self._tokens.keep_online(turn, caller.shop, answers.of_user(outcome, caller), at=at)
             name = online_id(caller.shop, caller.user_id or 0)
         else:
-            kept = await self._tokens.keep(turn, caller.shop, self._offline(outcome), at=at, announce=False)
+            kept = await self._tokens.keep(turn, caller.shop, answers.offline(outcome), at=at, announce=False)
             metrics.INSTALLS.labels("exchange", str(kept.is_new).lower()).inc()
             name = offline_id(caller.shop)
         made = await store.session(turn.conn, name)
         assert made is not None  # noqa: S101 - it was written in this transaction
         return made
-
-    def _offline(self, outcome: Outcome) -> Granted:
-        granted = _granted(outcome)
-        if granted.user is not None:  # the merchant can change the address of the consent page
-            raise GrantRefused(
-                "online", "Shopify granted access for one person only; install the app as it asks"
-            )
-        return granted
-
-    def _of_user(self, outcome: Outcome, caller: SessionToken) -> Granted:
-        granted = _granted(outcome)
-        if granted.user is None or granted.user.id != caller.user_id:
-            raise GrantRefused("user", "Shopify granted access for somebody else")
-        return granted
 
     # ends and changes; the caller's transaction is the one that ends the message
 
@@ -284,14 +278,8 @@ class Auth:
         return await store.scopes(conn, shop) or ""
 
 
-def _granted(outcome: Outcome) -> Granted:
-    match outcome:
-        case Granted():
-            return outcome
-        case Refused(error=error) if error in {"invalid_subject_token", "invalid_token"}:
-            raise SessionTokenRefused
-        case Refused():
-            raise GrantRefused("shopify", "Shopify does not take this grant; begin again")
-        case Unsettled(reason=reason, retry_after=seconds):
-            raise TryLater(f"Shopify: {reason}", seconds or 5.0)
-    raise AppUnknown
+def _too_many(full: Mapping[str, datetime | None], now: datetime) -> TooManyInstalls:
+    """There is room again when the oldest is forgotten; where there is by now, at once."""
+    of = "shop" if full["shop"] is not None else "sender"
+    until = full[of] or now
+    return TooManyInstalls(of, (until - now).total_seconds())

@@ -63,7 +63,10 @@ SELECT jsonb_build_object(
         'live', count(*) FILTER (WHERE user_id IS NOT NULL AND expires_at > $1),
         'expired', count(*) FILTER (WHERE user_id IS NOT NULL AND expires_at <= $1)),
     'keys', (SELECT coalesce(jsonb_object_agg(key_id, sessions), '{}')
-             FROM (SELECT key_id, count(*) AS sessions FROM auth.sessions GROUP BY key_id) AS k)
+             FROM (SELECT key_id, count(*) AS sessions FROM auth.sessions GROUP BY key_id) AS k),
+    'secrets', (SELECT coalesce(jsonb_object_agg(coalesce(secret_id, 'unknown'), sessions), '{}')
+                FROM (SELECT secret_id, count(*) AS sessions FROM auth.sessions WHERE refused_at IS NULL
+                      GROUP BY secret_id) AS s)
 )::text
 FROM auth.sessions
 """
@@ -86,7 +89,7 @@ async def under_other_keys(conn: Connection, key_id: str) -> int:
 
 TAKE_TO_RESEAL = """
 SELECT id, shop, user_id, generation, scopes, key_id, access_token, refresh_token, expires_at, refresh_expires_at,
-       granted_at, renewed_at, refused_at, version
+       granted_at, renewed_at, refused_at, version, secret_id
 FROM auth.sessions WHERE key_id <> $1 AND id > $2 ORDER BY id LIMIT $3 FOR UPDATE
 """
 
@@ -130,3 +133,27 @@ async def count_without_expiry(conn: Connection) -> int:
     """How many shops have a token without expiry that still works."""
     number: int = await conn.fetchval(COUNT_WITHOUT_EXPIRY)
     return number
+
+
+OF_OTHER_SECRETS = """
+SELECT shop FROM auth.sessions
+WHERE user_id IS NULL AND refused_at IS NULL AND secret_id IS DISTINCT FROM $1 AND shop > $2 ORDER BY shop LIMIT $3
+"""
+
+
+async def of_other_secrets(conn: Connection, secret_id: str, after: str, limit: int) -> list[str]:
+    """Shops whose token another client secret made, or nobody knows which, by name."""
+    return [row["shop"] for row in await conn.fetch(OF_OTHER_SECRETS, secret_id, after, limit)]
+
+
+END_ONLINE_OF_OTHER_SECRETS = """
+DELETE FROM auth.sessions WHERE id = ANY (ARRAY(
+    SELECT id FROM auth.sessions WHERE user_id IS NOT NULL AND secret_id IS DISTINCT FROM $1
+    ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED))
+"""
+
+
+async def end_online_of_other_secrets(conn: Connection, secret_id: str, limit: int) -> int:
+    """Deletes online sessions that cannot be renewed and will die with their secret; returns how many."""
+    status: str = await conn.execute(END_ONLINE_OF_OTHER_SECRETS, secret_id, limit)
+    return int(status.rpartition(" ")[2])

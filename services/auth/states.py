@@ -59,6 +59,10 @@ class States:
         given = (cookie or "").encode("utf-8", "surrogatepass")
         return is_state(state) and hmac.compare_digest(self._cookie(state).encode(), given)
 
+    def sender_mark(self, address: str) -> bytes:
+        """What is stored of an address."""
+        return hmac.digest(self._key, f"sender {address}".encode("utf-8", "surrogatepass"), "sha256")[:16]
+
     def _cookie(self, state: str) -> str:
         return hmac.digest(self._key, state.encode(), "sha256").hex()
 

@@ -1,4 +1,4 @@
-"""All SQL of services/auth beyond the outbox protocol: shops, sessions and states."""
+"""SQL of services/auth beyond the outbox protocol: shops and sessions."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,6 +28,7 @@ class Sealed:
     renewed_at: datetime
     refused_at: datetime | None = None
     version: int = 0  # given by the table
+    secret_id: str | None = None  # of the client secret that it was made with; None where nobody knows
 
 
 MISSING_TABLES = """
@@ -118,7 +119,7 @@ async def scopes(conn: Connection, shop: str) -> str | None:
 
 _SESSION = """
 SELECT id, shop, user_id, generation, scopes, key_id, access_token, refresh_token, expires_at, refresh_expires_at,
-       granted_at, renewed_at, refused_at, version
+       granted_at, renewed_at, refused_at, version, secret_id
 FROM auth.sessions
 """
 SESSION = _SESSION + "WHERE id = $1"
@@ -133,13 +134,14 @@ async def session(conn: Connection, session_id: str) -> Sealed | None:
 # Every column is written, NULLs too: what a grant does not have must not stay from the one before.
 KEEP_SESSION = """
 INSERT INTO auth.sessions AS s (id, shop, user_id, generation, scopes, key_id, access_token, refresh_token, expires_at,
-                                refresh_expires_at, granted_at, renewed_at, refused_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, NULL)
+                                refresh_expires_at, granted_at, renewed_at, refused_at, secret_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, NULL, $13)
 ON CONFLICT (id) DO UPDATE SET
     generation = excluded.generation, scopes = excluded.scopes, key_id = excluded.key_id,
     access_token = excluded.access_token, refresh_token = excluded.refresh_token, expires_at = excluded.expires_at,
     refresh_expires_at = excluded.refresh_expires_at, granted_at = excluded.granted_at,
-    renewed_at = excluded.renewed_at, refused_at = NULL, version = nextval('auth.token_version')
+    renewed_at = excluded.renewed_at, secret_id = excluded.secret_id, refused_at = NULL,
+    version = nextval('auth.token_version')
 RETURNING version
 """
 
@@ -148,7 +150,7 @@ async def keep_session(conn: Connection, made: Sealed) -> int:
     """Writes down a session that was just granted, in place of the one before; returns its version."""
     version: int = await conn.fetchval(
         KEEP_SESSION, made.id, made.shop, made.user_id, made.generation, made.scopes, made.key_id, made.access_token,
-        made.refresh_token, made.expires_at, made.refresh_expires_at, made.granted_at, made.renewed_at,
+        made.refresh_token, made.expires_at, made.refresh_expires_at, made.granted_at, made.renewed_at, made.secret_id,
     )  # fmt: skip
     return version
 
@@ -156,7 +158,7 @@ async def keep_session(conn: Connection, made: Sealed) -> int:
 # Both tokens change together, and only if they are still the ones that were shown to Shopify.
 SWAP_TOKENS = """
 UPDATE auth.sessions SET version = nextval('auth.token_version'), scopes = $3, key_id = $4, access_token = $5,
-    refresh_token = $6, expires_at = $7, refresh_expires_at = $8, renewed_at = $9, refused_at = NULL
+    refresh_token = $6, expires_at = $7, refresh_expires_at = $8, renewed_at = $9, secret_id = $10, refused_at = NULL
 WHERE id = $1 AND version = $2
 RETURNING version
 """
@@ -166,7 +168,7 @@ async def swap_tokens(conn: Connection, shown: int, made: Sealed) -> int | None:
     """Puts a renewed pair in place of the version that was shown; None where that is not there any more."""
     version: int | None = await conn.fetchval(
         SWAP_TOKENS, made.id, shown, made.scopes, made.key_id, made.access_token, made.refresh_token, made.expires_at,
-        made.refresh_expires_at, made.renewed_at,
+        made.refresh_expires_at, made.renewed_at, made.secret_id,
     )  # fmt: skip
     return version
 
@@ -205,34 +207,6 @@ async def end_session(conn: Connection, session_id: str) -> str | None:
     """Deletes one session; returns whose it was."""
     shop: str | None = await conn.fetchval(END_SESSION, session_id)
     return shop
-
-
-KEEP_STATE = "INSERT INTO auth.states (mark, shop, expires_at) VALUES ($1, $2, $3)"
-
-
-async def keep_state(conn: Connection, mark: bytes, shop: str, expires_at: datetime) -> None:
-    """Writes down that an install has begun."""
-    await conn.execute(KEEP_STATE, mark, shop, expires_at)
-
-
-TAKE_STATE = "DELETE FROM auth.states WHERE mark = $1 RETURNING shop, expires_at"
-
-
-async def take_state(conn: Connection, mark: bytes, now: datetime) -> str | None:
-    """The shop whose install began with this state, once only; None where it is unknown, used, or too old."""
-    row = await conn.fetchrow(TAKE_STATE, mark)
-    return row["shop"] if row and row["expires_at"] > now else None
-
-
-FORGET_STATES = """
-DELETE FROM auth.states WHERE mark = ANY (ARRAY(
-    SELECT mark FROM auth.states WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))
-"""
-
-
-async def forget_states(conn: Connection, now: datetime, limit: int) -> int:
-    """Deletes states of installs that nobody finished; returns how many."""
-    return _count(await conn.execute(FORGET_STATES, now, limit))
 
 
 FORGET_ONLINE = """

@@ -14,7 +14,7 @@ from libs.common.clock import Clock
 from libs.common.db import connection, database_away_named
 from libs.common.errors import DatabaseAway
 from libs.common.token_box import CannotOpen
-from services.auth import metrics, sessions_store, store
+from services.auth import metrics, sessions_store, states_store, store
 from services.auth.refusals import NeedsAuthorization, NotInstalled, TryLater
 from services.auth.tokens import Due, Tokens
 
@@ -74,16 +74,19 @@ class Sweeps:
         for kind in ("offline", "online"):
             for state, number in found[kind].items():
                 metrics.SESSIONS.labels(kind, state).set(number)
-        first = self.tokens.vault.box.key_id
-        sealed = found["keys"].get(first, 0)
-        metrics.SEALED.labels("first").set(sealed)
-        metrics.SEALED.labels("other").set(sum(found["keys"].values()) - sealed)
+        vault = self.tokens.vault
+        for gauge, counts, ours, name in (
+            (metrics.SEALED, found["keys"], vault.box.key_id, "first"),
+            (metrics.MINTED, found["secrets"], vault.secret_id, "current"),
+        ):
+            gauge.labels(name).set(counts.get(ours, 0))
+            gauge.labels("other").set(sum(counts.values()) - counts.get(ours, 0))
 
     async def tidy(self) -> None:
         """Deletes states that nobody came back with, and online sessions that are over; raises `DatabaseAway`."""
         async with connection(self.pool, self.timeout) as conn:
             with database_away_named():
-                for kind, forget in (("states", store.forget_states), ("online", store.forget_online)):
+                for kind, forget in (("states", states_store.forget), ("online", store.forget_online)):
                     deleted = _BATCH
                     while deleted == _BATCH:
                         deleted = await forget(conn, self.clock.now(), _BATCH)

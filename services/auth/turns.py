@@ -15,6 +15,7 @@ import asyncpg
 from libs.common.clock import Clock
 from libs.common.contracts.envelope import Draft
 from libs.common.db import Connection, connection, database_away_named
+from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.producer import Producer
 from libs.common.outbox.put_store import Outgoing
 from services.auth import store
@@ -39,9 +40,17 @@ class Turns:
     """Gives out turns. Requests of this process wait in memory first, so that a shop takes one connection at most."""
 
     def __init__(
-        self, pool: asyncpg.Pool, producer: Producer, clock: Clock, *, seconds: float, at_once: int
+        self,
+        pool: asyncpg.Pool,
+        producer: Producer,
+        clock: Clock,
+        *,
+        seconds: float,
+        at_once: int,
+        faults: FaultPoints | None = None,
     ) -> None:
         self._pool, self._producer, self._clock, self._seconds = pool, producer, clock, seconds
+        self._faults = faults or FaultPoints()
         self._shops: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._room = asyncio.Semaphore(at_once)
 
@@ -55,6 +64,8 @@ class Turns:
                 async with conn.transaction():
                     await _in_time(store.lock(conn, shop, seconds=2 * self._seconds), seconds)
                     yield turn
+        if turn.emitted:
+            await self._faults.reach("token committed, not announced")
         self._producer.sent(turn.emitted)
 
     def check(self, turn: Turn) -> None:

@@ -13,12 +13,14 @@ from libs.common.clock import Clock
 from libs.common.db import connection, database_away_named
 from libs.common.outbox.faults import FaultPoints
 from libs.common.shopify.scopes import Scopes
-from libs.common.shopify.token_answers import Grant, Granted, Refused
+from libs.common.shopify.token_answers import Grant, Granted, Outcome, Refused
 from libs.common.token_box import CannotOpen
 from services.auth import sessions_store, store, upkeep_store
 from services.auth.installs import Install
 from services.auth.refusals import NeedsAuthorization, NotInstalled, TryLater
+from services.auth.store import Sealed
 from services.auth.tokens import Tokens, installed
+from services.auth.turns import Turn
 from services.auth.upkeep_store import Columns, Plain
 from services.auth.vault import Vault, offline_id
 
@@ -64,7 +66,7 @@ async def reseal(
         after = held[-1].id
 
 
-def _resealed(vault: Vault, held: store.Sealed) -> store.Sealed | None:
+def _resealed(vault: Vault, held: Sealed) -> Sealed | None:
     try:
         return vault.resealed(held)
     except CannotOpen:
@@ -97,14 +99,19 @@ async def expire(tokens: Tokens, shop: str) -> str | None:
                 return None
             form = tokens.app.migration(tokens.vault.access_token(held))
             outcome = await tokens.ask(turn, Grant.MIGRATION, shop, form, tries=2)
-            if isinstance(outcome, Granted):
-                await tokens.swap(turn, held, outcome)
-                return None
-            if isinstance(outcome, Refused):
-                await store.mark_refused(turn.conn, held.id, held.version, tokens.clock.now(), over=False)
-            return _in_words(outcome)
+            return await kept(tokens, turn, held, outcome)
     except (NotInstalled, NeedsAuthorization, TryLater, CannotOpen) as error:
         return str(error)
+
+
+async def kept(tokens: Tokens, turn: Turn, held: Sealed, outcome: Outcome) -> str | None:
+    """Keeps the pair that took the place of what was shown; returns in words why there is none, or None."""
+    if isinstance(outcome, Granted):
+        await tokens.swap(turn, held, outcome)
+        return None
+    if isinstance(outcome, Refused):
+        await store.mark_refused(turn.conn, held.id, held.version, tokens.clock.now(), over=False)
+    return _in_words(outcome)
 
 
 def _in_words(outcome: object) -> str:
@@ -134,9 +141,10 @@ async def adopt(tokens: Tokens, plain: Plain, clock: Clock) -> bool:
     return True
 
 
-def _adopted(vault: Vault, plain: Plain, install: Install, clock: Clock) -> store.Sealed:
+def _adopted(vault: Vault, plain: Plain, install: Install, clock: Clock) -> Sealed:
     """One with a refresh token is renewed at its first use or by the next sweep; nobody knows when it ends."""
     now = clock.now()
     granted = Granted(plain.access_token, Scopes.parse(plain.scopes), now, plain.refresh_token, now + _SOON)
     made = vault.seal(plain.shop, granted, generation=install.generation, at=install.granted_at)
+    made = replace(made, secret_id=None)
     return made if plain.refresh_token else replace(made, expires_at=None, refresh_expires_at=None)

@@ -23,6 +23,7 @@ class Vault:
     """Makes rows of sessions and reads them."""
 
     box: TokenBox
+    secret_id: str | None = None  # of the client secret that tokens are got with
 
     def seal(self, shop: str, granted: Granted, *, generation: int, at: datetime) -> Sealed:
         """The session that a grant makes; online where it is for a user."""
@@ -33,7 +34,7 @@ class Vault:
             id=name, shop=shop, user_id=user.id if user else None, generation=generation,
             scopes=str(user.scopes if user else granted.scopes), key_id=self.box.key_id,
             access_token=access, refresh_token=refresh, expires_at=granted.expires_at,
-            refresh_expires_at=granted.refresh_expires_at, granted_at=at, renewed_at=at,
+            refresh_expires_at=granted.refresh_expires_at, granted_at=at, renewed_at=at, secret_id=self.secret_id,
         )  # fmt: skip
 
     def renewed(self, held: Sealed, granted: Granted, *, at: datetime) -> Sealed:
@@ -42,7 +43,7 @@ class Vault:
         return replace(
             held, key_id=self.box.key_id, access_token=access, refresh_token=refresh, expires_at=granted.expires_at,
             refresh_expires_at=granted.refresh_expires_at, renewed_at=at, refused_at=None,
-            scopes=str(granted.scopes) or held.scopes,
+            scopes=str(granted.scopes) or held.scopes, secret_id=self.secret_id,
         )  # fmt: skip
 
     def resealed(self, held: Sealed) -> Sealed:

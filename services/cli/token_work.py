@@ -15,6 +15,7 @@ from libs.common.clock import Clock, SystemClock
 from libs.common.db import connection, database_away_named, open_pool
 from libs.common.errors import ConfigurationError
 from libs.common.outbox.open import open_producer
+from libs.common.outbox.producer import Producer
 from libs.common.settings import CommonSettings
 from services.auth import sessions_store, upkeep
 from services.auth.app import open_tokens
@@ -45,6 +46,7 @@ class Tools:
 
     settings: Settings
     pool: asyncpg.Pool
+    producer: Producer
     tokens: Tokens
     clock: Clock
 
@@ -138,7 +140,7 @@ async def opened(settings: Settings) -> AsyncIterator[Tools]:
         open_producer(settings, schema="auth", pool=pool, clock=clock) as producer,
         open_tokens(settings, pool, producer, clock) as tokens,
     ):
-        yield Tools(settings, pool, tokens, clock)
+        yield Tools(settings, pool, producer, tokens, clock)
 
 
 def _settings() -> Settings:

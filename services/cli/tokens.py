@@ -1,4 +1,4 @@
-"""`shopbus tokens`: takes in tokens of an older app, and gives those without expiry one."""
+"""`shopbus tokens`: takes in those of an older app, gives them an expiry, and renews them for a new client secret."""
 
 import sys
 from typing import Annotated
@@ -8,7 +8,9 @@ import typer
 from services.cli.errors import BadInput
 from services.cli.screen import clean
 
-app = typer.Typer(help="Move shops' tokens from an older app, and to tokens that expire.")
+app = typer.Typer(
+    help="Move shops' tokens: from an older app, to tokens that expire, to another client secret."
+)
 
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say how many.")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
@@ -56,10 +58,41 @@ def migrate(*, dry_run: DryRunOption = False, yes: YesOption = False) -> None:
     _confirm(len(shops), yes=yes)
     done, failed = token_work.run(token_work.expire)
     typer.echo(f"{done:,} have an expiring token now")
-    for shop, why in failed.items():
-        typer.echo(f"{shop}: {clean(why)}", err=True)
+    _complain(failed)
     if failed:
         raise typer.Exit(1)
+
+
+@app.command("refresh")
+def refresh(
+    *,
+    rate: Annotated[float, typer.Option(min=0.1, max=100, help="Shops a second, at most.")] = 5.0,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Renew the tokens that another client secret made, before it is revoked. Can be broken off and begun again."""
+    from services.cli import token_refresh, token_work  # noqa: PLC0415 - as above
+
+    shops = token_work.run(token_refresh.shops_left)
+    typer.echo(f"{len(shops):,} shops have a token that SHOPIFY_API_SECRET did not make")
+    if dry_run:
+        return
+    refreshed = token_work.run(lambda tools: token_refresh.refresh(tools, rate))
+    typer.echo(
+        f"{refreshed.done:,} were renewed; {refreshed.online:,} sessions of staff ended until their next page load"
+    )
+    _complain(refreshed.failed)
+    if meanwhile := refreshed.left - len(refreshed.failed):
+        typer.echo(
+            f"{meanwhile:,} are of another secret again: every auth process needs the new SHOPIFY_API_SECRET first",
+            err=True,
+        )
+    if refreshed.left:
+        raise typer.Exit(1)
+
+
+def _complain(failed: dict[str, str]) -> None:
+    for shop, why in failed.items():
+        typer.echo(f"{shop}: {clean(why)}", err=True)
 
 
 def _confirm(count: int, *, yes: bool) -> None:

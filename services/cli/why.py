@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import typer
 
+from libs.common.outbox.cancel_store import NEVER_STARTED
 from services.cli.api import IdArgument, Json, UrlOption, with_api
 from services.cli.filters import short_type
 from services.cli.jobs import took
@@ -53,6 +54,9 @@ def _subject(kind: str) -> str:
 
 
 def _attempt(number: int, attempt: Json, now: datetime) -> str:
+    if (error := attempt.get("error") or "").startswith(NEVER_STARTED):
+        ended = moment(read_time(attempt.get("finished_at")), now)
+        return f"It was cancelled {ended}, {clean(error).rstrip('.')}."
     route = attempt.get("route")
     came = f" came {_ROUTES.get(route, f'by {clean(route)}')} and" if route else ""
     started = moment(read_time(attempt.get("started_at")), now)

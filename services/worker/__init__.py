@@ -1,5 +1,6 @@
 """Works on messages: runs the handlers, keeps what became of each message, and answers for it.
 
-Consumes every message type of every source. Produces what handlers emit. Owns the schema `worker`: its own outbox,
-what waits, failed and ended (`scheduled`, `failed`, `history`), and the tables of the handlers that ship.
+Consumes every message type of every source, and by itself `install.ended`: it cancels what waits for that install.
+Produces what handlers emit. Owns the schema `worker`: its own outbox, what waits, failed and ended (`scheduled`,
+`failed`, `history`), and the tables of the handlers that ship.
 """

@@ -28,11 +28,13 @@ from libs.common.tasks import Part, background
 from libs.common.web import require_ops
 from services.worker import routes, routes_privacy
 from services.worker.config import Settings
+from services.worker.consumers import with_own
 from services.worker.events import Events
 from services.worker.pixel_partitions import Partitions
 from services.worker.privacy import open_privacy
 from services.worker.routes_events import EventsEndpoints
 from services.worker.service import Books, database_check
+from services.worker.sweep import Sweep
 
 NAME = "worker"
 
@@ -56,6 +58,11 @@ async def open_service(
         admin = await stack.enter_async_context(
             open_admin(settings, pool, direct_connections(settings), clock, caller=NAME)
         )
+        sweep = Sweep(
+            pool, registry, clock,
+            timeout=settings.database_timeout_seconds, faults=faults or FaultPoints(),
+        )  # fmt: skip
+        registry = with_own(registry, sweep)
         consumer = _consumer(settings, registry, pool, handler_pool, producer, clock, faults, admin)
         own = {"privacy": privacy.keep_house}
         await stack.enter_async_context(_working(consumer, settings, registry, pool, producer, clock, own))

@@ -1,4 +1,4 @@
-"""Metrics of the worker's HTTP side and of pixel events; those of the work are in libs/common/runtime/metrics.py."""
+"""Metrics of the worker's own doing; those of the work itself are in libs/common/runtime/metrics.py."""
 
 from prometheus_client import Counter, Gauge
 
@@ -30,4 +30,9 @@ PIXEL_PARTITIONS = Counter(
 )
 PIXEL_UNPLACED = Gauge(
     "pixel_events_unplaced", "Stored pixel events of days without a partition: of clocks that are far off."
+)
+SWEPT = Counter(
+    "worker_swept_total",
+    "Messages that were cancelled before they were started, because their shop had removed the app.",
+    ["handler"],
 )

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from libs.common.outbox.faults import FaultPoints, Hook
 from libs.common.service import main, serve
 from services.auth import app, upkeep
 from services.auth.config import Settings
-from services.cli import token_work
+from services.cli import token_refresh, token_work
 from tests.integration.auth_kit import APP_URL, OPS, SERVICE_KEY, TOKEN_KEY, Running, auth_settings
 from tests.integration.shopify_stand_in import KEY, SECRET, StandIn
 from tests.servers.ports import free_port
@@ -79,10 +79,20 @@ def seen_through(process: Process, database: str, shopify: StandIn, pool: asyncp
 
 async def rotating(database: str, shopify: StandIn, folder: Path, keys: str, *, dies_at: str = "") -> int:
     """A process that seals everything anew; returns how it ended."""
+    return await _command("rotate", environment(database, shopify, 0) | {"TOKEN_KEYS": keys}, folder, dies_at)
+
+
+async def refreshing(database: str, shopify: StandIn, folder: Path, *, dies_at: str = "") -> int:
+    """A process that renews what another client secret made; returns how it ended."""
+    return await _command("refresh", environment(database, shopify, 0), folder, dies_at)
+
+
+async def _command(name: str, env: dict[str, str], folder: Path, dies_at: str) -> int:
     started = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.integration.auth_processes", "rotate"),
-        env=environment(database, shopify, 0) | {"TOKEN_KEYS": keys, DIES_AT: dies_at}, cwd=folder,
-    )  # fmt: skip
+        *(sys.executable, "-m", "tests.integration.auth_processes", name),
+        env=env | {DIES_AT: dies_at},
+        cwd=folder,
+    )
     return await asyncio.wait_for(started.wait(), 60)
 
 
@@ -114,5 +124,14 @@ async def _rotate(settings: Settings) -> None:
         await upkeep.reseal(tools.pool, tools.tokens.vault, tools.timeout, lambda: None, _faults())
 
 
+async def _refresh(settings: Settings) -> None:
+    async with (
+        token_work.opened(settings) as tools,
+        app.open_tokens(settings, tools.pool, tools.producer, tools.clock, faults=_faults()) as tokens,
+    ):
+        await token_refresh.refresh(replace(tools, tokens=tokens), rate=100)
+
+
 if __name__ == "__main__":
-    main("auth", Settings, _rotate if sys.argv[1:] == ["rotate"] else _serve)
+    work = {"rotate": _rotate, "refresh": _refresh}
+    main("auth", Settings, work[sys.argv[1]] if sys.argv[1:] else _serve)

@@ -3,7 +3,7 @@
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ class Lineage:
     access: str
     refresh: str
     shown: str | None = None  # the refresh token that made this pair; it works until the pair's own is used
+    secret: str = SECRET  # that it was asked for with, and ends with
 
 
 @dataclass
@@ -34,6 +35,7 @@ class StandIn:
     url: str
     codes: dict[str, str] = field(default_factory=dict)  # code → shop
     shops: dict[str, Lineage] = field(default_factory=dict)
+    secrets: set[str] = field(default_factory=lambda: {SECRET})  # those that are not revoked
     installed: set[str] = field(default_factory=set)
     asked: Counter[str] = field(default_factory=Counter)
     issued: list[str] = field(default_factory=list)  # every token it ever made
@@ -55,6 +57,11 @@ class StandIn:
         self.installed.discard(shop)
         self.shops.pop(shop, None)
 
+    def revoke(self, secret: str) -> None:
+        """What was made with it ends."""
+        self.secrets.discard(secret)
+        self.shops = {shop: held for shop, held in self.shops.items() if held.secret != secret}
+
     async def answer(self, request: web.Request) -> web.StreamResponse:
         form = {name: str(value) for name, value in (await request.post()).items()}
         if self.before and (mishap := await self.before(request)) is not None:
@@ -67,11 +74,11 @@ class StandIn:
     def _answer(self, shop: str, form: Form) -> web.Response:
         kind = form.get("grant_type", "code").rpartition(":")[2]
         self.asked[kind] += 1
-        if form.get("client_id") != KEY or form.get("client_secret") != SECRET:
+        if form.get("client_id") != KEY or form.get("client_secret") not in self.secrets:
             return _no(400, "invalid_client")
         if kind == "code":
             return (
-                self._pair(shop)
+                self._pair(shop, form["client_secret"])
                 if self.codes.pop(form["code"], None) == shop
                 else _no(400, "invalid_request")
             )
@@ -83,22 +90,28 @@ class StandIn:
         known, shown = self.shops.get(shop), form["refresh_token"]
         if known is None or shown not in {known.refresh, known.shown}:
             return _no(401, "invalid_request", "This request requires an active refresh_token")
-        return self._pair(shop, shown)
+        return self._pair(shop, form["client_secret"], shown)
 
     def _exchange(self, shop: str, form: Form) -> web.Response:
         subject = form["subject_token"]
         if form["subject_token_type"].endswith("offline-access-token"):
-            return self._pair(shop)
-        try:
-            claims = jwt.decode(subject, SECRET, algorithms=["HS256"], audience=KEY)
-        except jwt.InvalidTokenError:
+            return self._pair(shop, form["client_secret"])
+        claims = self._claims(subject)
+        if claims is None:
             return _no(400, "invalid_subject_token")
         if form["requested_token_type"].endswith("online-access-token"):
             return self._online(int(claims["sub"]))
-        return self._pair(shop)
+        return self._pair(shop, form["client_secret"])
 
-    def _pair(self, shop: str, shown: str | None = None) -> web.Response:
-        lineage = Lineage(f"shpat_{secrets.token_hex(16)}", f"shprt_{secrets.token_hex(16)}", shown)
+    def _claims(self, subject: str) -> dict[str, Any] | None:
+        """What a session token says, if a secret that is not revoked signed it."""
+        for secret in self.secrets:
+            with suppress(jwt.InvalidTokenError):
+                return jwt.decode(subject, secret, algorithms=["HS256"], audience=KEY)
+        return None
+
+    def _pair(self, shop: str, secret: str = SECRET, shown: str | None = None) -> web.Response:
+        lineage = Lineage(f"shpat_{secrets.token_hex(16)}", f"shprt_{secrets.token_hex(16)}", shown, secret)
         self.shops[shop] = lineage
         self.issued += [lineage.access, lineage.refresh]
         return self._yes(

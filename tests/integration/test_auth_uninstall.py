@@ -18,6 +18,7 @@ from services.auth.installs import Meaning
 from services.auth.refusals import TryLater
 from services.auth.service import App, Auth
 from services.auth.states import States
+from services.auth.states_store import Most
 from services.cli import token_work
 from tests.integration.auth_kit import SHOP, Running, running
 from tests.waiting import poll
@@ -77,7 +78,7 @@ async def test_an_uninstall_ends_all_access_and_says_so(auth: Running, webhooks:
     assert await known(auth) == (1, False)
     assert await auth.pool.fetchval("SELECT count(*) FROM auth.sessions") == 0
     assert (await auth.token())[0] == 404
-    assert (await auth.types())[-1] == "shop.uninstalled"
+    assert (await auth.types())[-2:] == ["shop.uninstalled", "install.ended"]
 
 
 async def test_a_late_uninstall_does_not_kill_the_install_that_followed(
@@ -131,7 +132,7 @@ async def test_when_the_clocks_cannot_tell_and_the_tokens_are_dead_the_install_i
     auth.shopify.uninstall(SHOP)
     await tell(auth, webhooks, "uninstalled", now() - timedelta(seconds=1))  # Shopify's clock is behind ours
     assert await known(auth) == (1, False)
-    assert (await auth.types())[-1] == "shop.uninstalled"
+    assert (await auth.types())[-2:] == ["shop.uninstalled", "install.ended"]
 
 
 @asynccontextmanager
@@ -139,7 +140,7 @@ async def rules(auth: Running) -> AsyncIterator[Auth]:
     """What the consumers of auth call, on the same database."""
     settings = auth.settings
     async with token_work.opened(settings) as tools:
-        app = App(tools.tokens.app, Scopes(), addresses(settings), settings.public_url)
+        app = App(tools.tokens.app, Scopes(), addresses(settings), settings.public_url, Most(9, 9))
         states = States(settings.service_key)
         yield Auth(
             tools.pool, tools.tokens, states, app, tools.clock, timeout=settings.database_timeout_seconds

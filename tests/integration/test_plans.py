@@ -18,6 +18,7 @@ from libs.common.contracts.topology import Lane
 from libs.common.db import Connection
 from libs.common.ids import IdFactory
 from libs.common.outbox import (
+    cancel_store,
     claim_store,
     end_store,
     gauge_store,
@@ -26,6 +27,7 @@ from libs.common.outbox import (
     put_store,
     retention_store,
 )
+from libs.common.outbox.cancel_store import Pointless
 from libs.common.outbox.end_store import Attempt, Ending
 from libs.common.outbox.list_store import FIRST_ID, LAST_ID, Place, Window
 from libs.common.outbox.names import bind
@@ -207,6 +209,28 @@ def background() -> Iterator[tuple[str, Work, int]]:
         600,
     )
     yield "next due", lambda c: claim_store.next_due(c, "worker", ["webhooks", "worker"], list(Lane)), 100
+    yield (
+        "ready of a shop",
+        lambda c: cancel_store.ready(c, "webhooks", "worker", Lane.DEFAULT, SHOP, after=FIRST_ID, limit=100),
+        600,
+    )
+    yield (
+        "scheduled of a shop",
+        lambda c: cancel_store.scheduled(c, "webhooks", "worker", SHOP, after=FIRST_ID, limit=100),
+        600,
+    )
+    ready = [Pointless(identifier, "webhook.orders.create", "orders") for identifier in IN_OUTBOX]
+    waiting = [Pointless(message(2 * ROWS + ROWS // 10 + n).id, "t", "orders") for n in range(300, 400)]
+    yield (
+        "cancel ready",
+        lambda c: cancel_store.cancel_ready(c, "webhooks", "worker", Lane.DEFAULT, SHOP, ready, ATTEMPT),
+        600,
+    )
+    yield (
+        "cancel scheduled",
+        lambda c: cancel_store.cancel_scheduled(c, "webhooks", "worker", SHOP, waiting, ATTEMPT),
+        600,
+    )
     yield "expire history", expire(retention_store.EXPIRE_DONE), 600
     yield "expire failed", expire(retention_store.EXPIRE_FAILED), 600
     yield (

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from libs.common.outbox.cancel_store import NEVER_STARTED
 from services.cli.why import story
 from tests.unit.scripted_jobs import ID, NOW, at, job
 from tests.unit.shopbus_cli import JobApi, Shopbus, job_api
@@ -30,6 +31,15 @@ def test_why_prints_the_story(shopbus: Shopbus, api: JobApi) -> None:
 
 def told(**changes: Any) -> str:
     return "\n".join(story(job(**changes), NOW + timedelta(seconds=60)))
+
+
+def test_the_story_of_work_that_was_cancelled_before_it_began() -> None:
+    why = f"{NEVER_STARTED}x.myshopify.com removed the app (install 1)"
+    attempt = {"started_at": at(0), "finished_at": at(0), "error": why, "route": "postgres", "outcome": None}
+    text = told(attempts=[attempt], outcome="cancelled")
+    assert f", {why}." in text
+    assert "failed" not in text
+    assert "Attempt" not in text
 
 
 def test_the_story_of_a_success() -> None:

@@ -50,6 +50,7 @@ ROUTES = (
     Route("privacy.#", Lane.CRITICAL),
     Route("shop.#", Lane.CRITICAL, ("worker", "ingest")),
     Route("token.#", Lane.CRITICAL),
+    Route("install.#", Lane.CRITICAL),
     Route("pixel.#", Lane.BULK),
     Route("#", Lane.DEFAULT),
 )

@@ -40,10 +40,13 @@ Point = Literal[
     "given back, not announced",
     # a person puts them back to work (13)
     "replayed, not answered",
+    # the worker cancels what waits for a shop that removed the app (14)
+    "some cancelled, not all",
     # auth gets tokens, and seals them with another key
     "install state taken, code not sent",
     "token answered, not kept",
     "token kept, not committed",
+    "token committed, not announced",
     "sealed anew, not committed",
     # a service erases a person or a shop
     "rows erased, not committed",

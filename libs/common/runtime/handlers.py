@@ -35,6 +35,7 @@ class Handler:
     batch: int = 1  # up to so many in one call
     takes_list: bool = False
     schedule: str | None = None  # cron expression, UTC
+    needs_install: bool = False  # has no point once the shop has removed the app
 
     @property
     def group(self) -> int:
@@ -55,11 +56,13 @@ def on(
     per_shop: int | None = None,
     together: int | None = None,
     batch: int | None = None,
+    needs_install: bool = False,
 ) -> Callable[[Function], Function]:
     """Runs the function on messages of these types; `*` stands for one word, a final `#` for the rest.
 
     `timeout` is in seconds. `together`: up to so many messages share a transaction, for handlers that only write.
-    `batch`: the function takes a list of up to so many messages. Raises `HandlerDefinitionError` for what cannot work.
+    `batch`: the function takes a list of up to so many messages. `needs_install`: what waits is cancelled when its shop
+    removes the app. Raises `HandlerDefinitionError` for what cannot work.
     """
     options = {
         "retries": retries,
@@ -68,6 +71,7 @@ def on(
         "together": 1 if together is None else together,
         "batch": 1 if batch is None else batch,
         "takes_list": batch is not None,
+        "needs_install": needs_install,
     }
 
     def mark(function: Function) -> Function:

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
 from libs.common.errors import ConfigurationError
 
 _ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"  # noqa: S105 - names of the standard, as below
@@ -25,6 +28,12 @@ class AppCredentials:
         for name, value in (("KEY", self.client_id), ("SECRET", self.client_secret)):
             if not value.strip():
                 raise ConfigurationError(f"SHOPIFY_API_{name} is empty")
+
+    @property
+    def secret_id(self) -> str:
+        """A name of the client secret, to be written down. No HMAC by it: that would be a signature of Shopify's."""
+        made = HKDF(SHA256(), length=6, salt=None, info=b"shopbus/client-secret-id/v1")
+        return made.derive(self.client_secret.encode()).hex()
 
     def code(self, code: str) -> dict[str, str]:
         """The form that turns the code of a callback into a token; `expiring` is ignored for online access."""
