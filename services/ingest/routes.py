@@ -8,6 +8,7 @@ from http import HTTPStatus
 from aiohttp import hdrs, web
 
 from libs.common.errors import DatabaseAway
+from libs.common.senders import sender
 from libs.common.web import (
     BodyIncomplete,
     BodyTooLarge,
@@ -20,7 +21,6 @@ from libs.common.web import (
     read_body,
 )
 from services.ingest import bodies, metrics
-from services.ingest.addresses import sender
 from services.ingest.bodies import BombRefused, NotGzip
 from services.ingest.config import Settings
 from services.ingest.service import Ingest, NoKey, TooMuch, UnknownKey
