@@ -1,5 +1,6 @@
 """Puts services/ingest together; the only file here that opens pools and connections."""
 
+import gc
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -41,6 +42,7 @@ from services.ingest.upkeep import Upkeep
 from services.ingest.versions import Sightings, open_sightings
 
 NAME = "ingest"
+_YOUNG_OBJECTS = 50_000  # before a collection of the youngest
 _HANDLERS = 4  # messages that ingest works on at once: it hears of installs only
 
 
@@ -86,7 +88,15 @@ async def run(settings: Settings) -> None:
 
 async def _run(settings: Settings) -> None:
     async with open_service(settings) as service:
+        _collect_seldom()
         await serve([service], settings)
+
+
+def _collect_seldom() -> None:
+    """Parsed events are many objects, soon gone and in no cycle: looking for cycles cost as much as parsing them."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG_OBJECTS, 20, 20)
 
 
 @asynccontextmanager
