@@ -1,7 +1,6 @@
 """`make bench`: all benchmarks, or those named in ARGS; `--short` takes fewer and shorter rounds."""
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
@@ -9,6 +8,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
+import uvloop
 from rich.console import Console
 from rich.status import Status
 
@@ -17,6 +17,7 @@ from bench.result import Result
 from bench.scale import Scale
 
 BENCHMARKS = {
+    "routes": "the two routes end to end, by kind of handler, against the least code that does it",
     "accept": "accepting a webhook, against a handler that stores nothing and against one INSERT per request",
     "admin": "calling the Admin API through the client, against plain aiohttp to the same server",
     "sessions": "knowing who calls by session token, and getting a shop's token with and without the cache",
@@ -46,7 +47,7 @@ def _run(names: Sequence[str], scale: Scale, *, kept: bool) -> None:
     described = machine.described()
     for name in names:
         with console.status(name) as status:
-            result = asyncio.run(_benchmark(name)(replace(scale, progress=partial(_tell, status, name))))
+            result = uvloop.run(_benchmark(name)(replace(scale, progress=partial(_tell, status, name))))
         report.show(result, console)
         if kept:
             report.keep(result, described)

@@ -69,6 +69,11 @@ class Result:
     notes: Sequence[str] = field(default_factory=tuple)
 
 
+def median(values: Sequence[float]) -> float:
+    """The middle one, so that a table's figures were all measured."""
+    return sorted(values)[len(values) // 2]
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """The value below which this share of them lies; NaN of nothing."""
     if not values:
