@@ -18,6 +18,7 @@ from bench.scale import Scale
 
 BENCHMARKS = {
     "routes": "the two routes end to end, by kind of handler, against the least code that does it",
+    "peers": "the same small job through other projects",
     "accept": "accepting a webhook, against a handler that stores nothing and against one INSERT per request",
     "admin": "calling the Admin API through the client, against plain aiohttp to the same server",
     "sessions": "knowing who calls by session token, and getting a shop's token with and without the cache",
