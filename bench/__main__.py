@@ -18,6 +18,11 @@ from bench.scale import Scale
 
 BENCHMARKS = {
     "routes": "the two routes end to end, by kind of handler, against the least code that does it",
+    "backlog": "what a claim costs by how much is waiting, and beside an old snapshot",
+    "flood": "one shop sends everything at once: what the others and the critical lane see",
+    "scaling": "more processes, what a message costs, and what it costs to have nothing to do",
+    "outage": "how fast a backlog goes after an outage while traffic goes on",
+    "latency": "from accept to effect, at a tenth and at seven tenths of the maximum",
     "peers": "the same small job through other projects",
     "accept": "accepting a webhook, against a handler that stores nothing and against one INSERT per request",
     "admin": "calling the Admin API through the client, against plain aiohttp to the same server",

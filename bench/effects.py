@@ -13,6 +13,8 @@ CREATE TABLE worker.bench_rows (
 """
 
 _COUNT = "SELECT count(*) FROM worker.bench_rows"
+_LEFT = "SELECT EXISTS (SELECT FROM webhooks.outbox)"
+_ACCEPTED = "SELECT count(*) FROM webhooks.messages"
 _DOUBLED = "SELECT count(*) - count(DISTINCT message_id) FROM worker.bench_rows"
 _EMPTY = "TRUNCATE worker.bench_rows"
 
@@ -46,14 +48,30 @@ class Effects:
         number: int = await self._conn.fetchval(_COUNT)
         return number
 
-    async def wait(self, number: int, *, within: float = 300.0, once: bool = True) -> None:
+    async def wait(self, number: int, *, within: float = 300.0) -> None:
         """Returns when so many rows are there; raises `EffectsMissing` if that takes too long or there are doubles."""
         until = time.monotonic() + within
         while (there := await self.count()) < number:
             if time.monotonic() > until:
                 raise EffectsMissing(f"{there} of {number} effects after {within:g} s")
             await asyncio.sleep(0.1)
-        if once and (doubled := await self._conn.fetchval(_DOUBLED)):
+        await self._none_doubled()
+
+    async def settled(self, *, within: float = 300.0) -> int:
+        """Returns how many messages there were, once nothing is left to do; raises unless each had its effect once."""
+        until = time.monotonic() + within
+        while await self._conn.fetchval(_LEFT):
+            if time.monotonic() > until:
+                raise EffectsMissing(f"messages were left after {within:g} s")
+            await asyncio.sleep(0.1)
+        accepted: int = await self._conn.fetchval(_ACCEPTED)
+        if (there := await self.count()) != accepted:
+            raise EffectsMissing(f"{there} effects of {accepted} messages")
+        await self._none_doubled()
+        return accepted
+
+    async def _none_doubled(self) -> None:
+        if doubled := await self._conn.fetchval(_DOUBLED):
             raise EffectsMissing(f"{doubled} effects were there twice")
 
     async def pace(self) -> float:
