@@ -93,4 +93,3 @@ def _result(figures: Mapping[str, list[Load]]) -> Result:
 
 def _columns(loads: list[Load]) -> list[list[float]]:
     return [[getattr(load, name) for load in loads] for name in ("rate", "p50", "p99", "p999")]
-

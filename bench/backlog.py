@@ -36,9 +36,9 @@ SELECT pg_table_size('webhooks.outbox') / 1048576.0::float8, pg_indexes_size('we
 STEADY, PINNED = "no old snapshot", "a snapshot held open"
 
 NOTE = (
-    f"The worker's own claims of {_CLAIM} rows, with its hints and sweeps, each followed by the end of the messages, in one "
-    f"process. Beside the open snapshot {_ROUND:,} messages are made and worked off in each turn, so that its dead rows "
-    "pile up for the whole run."
+    f"The worker's own claims of {_CLAIM} rows, with its hints and sweeps, each followed by the end of "
+    "the messages, in one process. Beside the open snapshot 2,000 messages are made and worked off in "
+    "each turn, so that dead rows pile up for the whole run."
 )
 
 
@@ -88,7 +88,7 @@ def _ending(claimed: Claimed) -> Ending:
 
 
 async def run(scale: Scale) -> Result:
-    """Backlogs of each size side by side, then steady work with and without an open snapshot, then the drained tables."""
+    """Backlogs of each size in turns, then steady work with and without a snapshot, then the drained tables."""
     with stage.opened() as servers:
         async with AsyncExitStack() as stack:
             deep = {number: await _opened(stack, servers, number) for number in (_SMALL, *scale.backlogs)}
@@ -100,7 +100,9 @@ async def run(scale: Scale) -> Result:
 
 
 async def _opened(stack: AsyncExitStack, servers: Stage, number: int) -> Backlog:
-    conn = await asyncpg.connect(await servers.database(f"backlog_{number}"), connection_class=HonestConnection)
+    conn = await asyncpg.connect(
+        await servers.database(f"backlog_{number}"), connection_class=HonestConnection
+    )
     stack.push_async_callback(conn.close)
     await fill.fill(conn, number, _TYPE, body=_BODY)
     await fill.settle(conn)
@@ -121,7 +123,10 @@ async def _beside_snapshot(stack: AsyncExitStack, servers: Stage, scale: Scale) 
     await pinned.turn(10)
     turns = round(4 * scale.rounds * scale.seconds)
     with closing(servers.postgres.hold_snapshot("backlog_101")):
-        sides: dict[str, Callable[[], Awaitable[float]]] = {STEADY: partial(_steady, steady), PINNED: partial(_steady, pinned)}
+        sides: dict[str, Callable[[], Awaitable[float]]] = {
+            STEADY: partial(_steady, steady),
+            PINNED: partial(_steady, pinned),
+        }
         return await interleaved(sides, turns, scale.progress)
 
 
@@ -143,13 +148,19 @@ async def _drained(backlog: Backlog, scale: Scale) -> dict[str, tuple[float, flo
 
 
 def _result(
-    claims: Mapping[str, list[list[float]]], snapshots: Mapping[str, list[float]], sizes: Mapping[str, tuple[float, float]]
+    claims: Mapping[str, list[list[float]]],
+    snapshots: Mapping[str, list[float]],
+    sizes: Mapping[str, tuple[float, float]],
 ) -> Result:
     means = {name: [sum(took) / len(took) for took in rounds] for name, rounds in claims.items()}
     small, *deep = means
     half = len(snapshots[STEADY]) // 2  # by then the snapshot has something to hold
     rows = [
-        (name, median(means[name]), *(percentile([ms for took in rounds for ms in took], share) for share in (0.5, 0.99)))
+        (
+            name,
+            median(means[name]),
+            *(percentile([ms for took in rounds for ms in took], share) for share in (0.5, 0.99)),
+        )
         for name, rounds in claims.items()
     ]
     beside = [(name, sum(took[half:]) / len(took[half:])) for name, took in snapshots.items()]
@@ -158,7 +169,13 @@ def _result(
         "Claiming from a backlog",
         ratios=(
             *(ratio(f"{name} ÷ {small}", means[name], means[small], target=1.2, most=True) for name in deep),
-            ratio(f"{PINNED} ÷ {STEADY}", snapshots[PINNED][half:], snapshots[STEADY][half:], target=1.1, most=True),
+            ratio(
+                f"{PINNED} ÷ {STEADY}",
+                snapshots[PINNED][half:],
+                snapshots[STEADY][half:],
+                target=1.1,
+                most=True,
+            ),
         ),
         tables=(
             Table(("a claim of 100", "mean ms", "p50 ms", "p99 ms"), rows),
@@ -167,7 +184,9 @@ def _result(
         ),
         plots=(
             Plot(
-                "Claiming beside an open snapshot", "turn", "ms a claim",
+                "Claiming beside an open snapshot",
+                "turn",
+                "ms a claim",
                 [Curve(name, range(1, len(took) + 1), took) for name, took in snapshots.items()],
             ),
         ),

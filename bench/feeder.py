@@ -47,5 +47,7 @@ class Feeder:
             for _ in range(_CALLERS):
                 tasks.create_task(caller())
 
-    async def one(self, message_type: str, *, shop: str = "bench.myshopify.com", lane: Lane | None = None) -> None:
+    async def one(
+        self, message_type: str, *, shop: str = "bench.myshopify.com", lane: Lane | None = None
+    ) -> None:
         await self._producer.accept(Draft(message_type, _BODY, shop=shop, lane=lane))

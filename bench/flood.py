@@ -1,11 +1,10 @@
 """One shop sends everything at once while others send one webhook a second: what that does to the others."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import AsyncIterator
 
 import asyncpg
 
@@ -30,9 +29,10 @@ _FLOOD_LEFT = "SELECT EXISTS (SELECT FROM webhooks.outbox WHERE lane = 'overflow
 ALONE, FLOODED = "alone", "during the flood"
 
 NOTE = (
-    f"{_SHOPS} shops send a webhook a second each; another one sends its webhooks over {_CONNECTIONS} connections as fast as "
-    f"they are answered; {_CRITICAL_RATE:g} critical messages a second beside them. From the commit that accepts to the "
-    "handler's, until the flood is worked off. One webhooks process, one worker, and the load generator on the same cores."
+    f"{_SHOPS} shops send a webhook a second each; another one sends its webhooks over {_CONNECTIONS} "
+    f"connections as fast as they are answered; {_CRITICAL_RATE:g} critical messages a second beside "
+    "them. From the commit that accepts to the handler's, until the flood is worked off. One webhooks "
+    "process, one worker, and the load generator on the same cores."
 )
 
 
@@ -79,7 +79,7 @@ async def _flooded(system: System, feeder: Feeder, webhooks: Webhooks, scale: Sc
 
 async def _worked_off(conn: asyncpg.Connection) -> None:
     async with asyncio.timeout(_MOST_SECONDS):
-        while await conn.fetchval(_FLOOD_LEFT):
+        while await conn.fetchval(_FLOOD_LEFT):  # noqa: ASYNC110 - what is awaited is in Postgres
             await asyncio.sleep(0.2)
 
 
@@ -128,7 +128,13 @@ def _result(figures: Mapping[str, list[Others]], scale: Scale) -> Result:
         return [getattr(one, name) for one in figures[f"{route}, {when}"]]
 
     ratios = [
-        ratio(f"{route} route, {what}: {FLOODED} ÷ {ALONE}", column(route, FLOODED, name), column(route, ALONE, name), target=2.0, most=True)
+        ratio(
+            f"{route} route, {what}: {FLOODED} ÷ {ALONE}",
+            column(route, FLOODED, name),
+            column(route, ALONE, name),
+            target=2.0,
+            most=True,
+        )
         for route in ROUTES
         for what, name in (("p99 of the other shops", "p99"), ("p99 of the critical lane", "critical"))
     ]

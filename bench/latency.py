@@ -24,9 +24,9 @@ TARGET_MS = 25.0
 _CONNECTIONS = 32
 
 NOTE = (
-    "One webhooks process and one worker, a handler with a transaction of its own. The maximum is what both do together: "
-    "webhooks as fast as answers come, until every effect is there. Latencies by the commit times that Postgres keeps. "
-    "Load generator and servers share the machine."
+    "One webhooks process and one worker, a handler with a transaction of its own. The maximum is what "
+    "both do together: webhooks as fast as answers come, until every effect is there. Latencies by the "
+    "commit times that Postgres keeps. Load generator and servers share the machine."
 )
 
 
@@ -73,7 +73,10 @@ async def run(scale: Scale) -> Result:
     """Both routes' services run throughout."""
     with stage.opened(rabbit=True) as servers, Processes({}) as processes:
         webhooks = Webhooks(processes.folder)
-        async with system(servers, processes, ROUTES[0]) as first, system(servers, processes, ROUTES[1]) as second:
+        async with (
+            system(servers, processes, ROUTES[0]) as first,
+            system(servers, processes, ROUTES[1]) as second,
+        ):
             systems = dict(zip(ROUTES, (first, second), strict=True))
             most = {route: await _most(systems[route], webhooks, scale) for route in ROUTES}
             sides: dict[str, Callable[[], Awaitable[Latency]]] = {
@@ -110,12 +113,24 @@ def _side(route: str, load: float) -> str:
 
 def _result(most: Mapping[str, float], figures: Mapping[str, list[Latency]]) -> Result:
     low = [
-        Ratio(f"p99 in ms, {_side(route, LOADS[0])}", [one.p99 for one in figures[_side(route, LOADS[0])]], TARGET_MS, most=True)
+        Ratio(
+            f"p99 in ms, {_side(route, LOADS[0])}",
+            [one.p99 for one in figures[_side(route, LOADS[0])]],
+            TARGET_MS,
+            most=True,
+        )
         for route in ROUTES
     ]
-    rows = [(side, *(median([getattr(one, name) for one in rounds]) for name in Latency.__slots__)) for side, rounds in figures.items()]
+    rows = [
+        (side, *(median([getattr(one, name) for one in rounds]) for name in Latency.__slots__))
+        for side, rounds in figures.items()
+    ]
     columns = ("", "webhooks/s", "p50 ms", "p99 ms", "p99.9 ms", "answer p99 ms")
     maximum = Table(("", "maximum/s"), [(f"{route} route", rate) for route, rate in most.items()])
     return Result(
-        "latency", "Latency from accept to effect", ratios=low, tables=(maximum, Table(columns, rows)), notes=(NOTE,)
+        "latency",
+        "Latency from accept to effect",
+        ratios=low,
+        tables=(maximum, Table(columns, rows)),
+        notes=(NOTE,),
     )

@@ -22,11 +22,14 @@ WITH leased AS (
         ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED))
     RETURNING id
 )
-SELECT m.id, m.body FROM leased AS l CROSS JOIN LATERAL (SELECT id, body FROM webhooks.messages WHERE id = l.id OFFSET 0) m
+SELECT m.id, m.body
+FROM leased AS l CROSS JOIN LATERAL (SELECT id, body FROM webhooks.messages WHERE id = l.id OFFSET 0) AS m
 ORDER BY m.id
 """
 _END = "DELETE FROM webhooks.outbox WHERE destination = 'worker' AND lane = 'default' AND id = $1"
-_END_MANY = "DELETE FROM webhooks.outbox WHERE destination = 'worker' AND lane = 'default' AND id = ANY ($1::uuid[])"
+_END_MANY = (
+    "DELETE FROM webhooks.outbox WHERE destination = 'worker' AND lane = 'default' AND id = ANY ($1::uuid[])"
+)
 
 CONNECTIONS = 16  # as many as the worker runs handlers at once
 _CLAIMED = 100
@@ -77,9 +80,7 @@ async def _connected(stack: AsyncExitStack, url: str) -> asyncpg.Connection:
     return conn
 
 
-async def _claim_all(
-    conn: asyncpg.Connection, claims: "asyncio.Queue[Sequence[UUID]]", group: int
-) -> None:
+async def _claim_all(conn: asyncpg.Connection, claims: "asyncio.Queue[Sequence[UUID]]", group: int) -> None:
     after = UUID(int=0)
     while rows := await conn.fetch(_CLAIM, after, _CLAIMED):
         ids = [row["id"] for row in rows]

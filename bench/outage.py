@@ -26,8 +26,9 @@ _MOST_SECONDS = 900.0
 _DONE = "SELECT n_tup_ins FROM pg_stat_user_tables WHERE relid = 'worker.history'::regclass"
 
 NOTE = (
-    f"One worker, started after the backlog was there; handlers share transactions (`{_KIND}`); {_TRAFFIC:g} webhooks a second "
-    "are accepted all the while by one webhooks process. Until the outbox is empty, with every effect there once."
+    f"One worker, started after the backlog was there; handlers share transactions (`{_KIND}`); "
+    f"{_TRAFFIC:g} webhooks a second are accepted all the while by one webhooks process. Until the "
+    "outbox is empty, with every effect there once."
 )
 
 
@@ -97,7 +98,9 @@ def _result(number: int, drain: Drain, total: int) -> Result:
     rows = [(f"{name} third", pace) for name, pace in zip(("first", "second", "last"), thirds, strict=True)]
     steps = [
         (b - a) / (after - before)
-        for a, b, before, after in zip(drain.done, drain.done[1:], drain.seconds, drain.seconds[1:], strict=False)
+        for a, b, before, after in zip(
+            drain.done, drain.done[1:], drain.seconds, drain.seconds[1:], strict=False
+        )
     ]
     return Result(
         "outage",
@@ -107,6 +110,13 @@ def _result(number: int, drain: Drain, total: int) -> Result:
             Table(("", "messages/s"), rows),
             Table(("", "figure"), [("seconds", drain.seconds[-1]), ("messages with one effect each", total)]),
         ),
-        plots=(Plot("Drain after an outage", "seconds", "messages/s", [Curve("one worker", drain.seconds[1:], steps)]),),
+        plots=(
+            Plot(
+                "Drain after an outage",
+                "seconds",
+                "messages/s",
+                [Curve("one worker", drain.seconds[1:], steps)],
+            ),
+        ),
         notes=(NOTE,),
     )

@@ -22,21 +22,26 @@ from bench.scale import Scale
 from bench.stage import Stage
 
 PEERS = {
-    "pgqueuer": "pgqueuer", "procrastinate": "procrastinate", "faststream-outbox": "faststream_outbox", "awa-pg": "awa_pg",
-    "celery": "celery", "dramatiq": "dramatiq", "taskiq-aio-pika": "taskiq_aio_pika",
+    "pgqueuer": "pgqueuer", "procrastinate": "procrastinate", "faststream-outbox": "faststream_outbox",
+    "awa-pg": "awa_pg", "celery": "celery", "dramatiq": "dramatiq", "taskiq-aio-pika": "taskiq_aio_pika",
 }  # fmt: skip
-OURS = {"shopbus, one transaction a message": "one", "shopbus, 50 sharing one": "together", "shopbus, batches of 100": "batch"}
+OURS = {
+    "shopbus, one transaction a message": "one",
+    "shopbus, 50 sharing one": "together",
+    "shopbus, batches of 100": "batch",
+}
 
 _JOBS = 800  # for each second of the scale: the slowest take some seconds for a second's worth
 _OUR_JOBS = 3_000
 _MOST_SECONDS = 90.0
 
 NOTE = (
-    "Enqueued first, by the quickest way its documentation names, and worked off then: jobs per second without the start "
-    "and the end. Each peer as its own documentation tunes it, in durable settings (bench/peer/*.py name the pages); "
-    "celery, dramatiq and taskiq run a worker process for each core, the others and shopbus one. Once in effect is only "
-    "shopbus; with the peers a job whose worker dies between its row and its end writes the row again. None of the peers "
-    "works on jobs in batches, so batches are compared with their best."
+    "Enqueued first, by the quickest way its documentation names, and worked off then: jobs per second "
+    "without the start and the end. Each peer as its own documentation tunes it, in durable settings "
+    "(bench/peer/*.py name the pages); celery, dramatiq and taskiq run a worker process for each core, "
+    "the others and shopbus one. Once in effect is only shopbus: with the peers a job whose worker dies "
+    "between its row and its end writes the row again. None of the peers works on jobs in batches, so "
+    "batches are compared with their best."
 )
 
 
@@ -54,7 +59,10 @@ async def run(scale: Scale) -> Result:
         async with _ours(servers, processes, scale) as ours:
             theirs = {name: partial(_peer, servers, module, scale) for name, module in PEERS.items()}
             missing: dict[str, str] = {}
-            sides = {**ours, **{name: partial(_or_missing, missing, name, run) for name, run in theirs.items()}}
+            sides = {
+                **ours,
+                **{name: partial(_or_missing, missing, name, run) for name, run in theirs.items()},
+            }
             figures = await interleaved(sides, min(scale.rounds, 3), scale.progress)
     return _result(figures, missing)
 
@@ -67,14 +75,12 @@ async def _ours(
     await processes.started("services.worker", **stage.environment(url))
     conn = await asyncpg.connect(url)
     try:
-        yield {name: partial(_drained, servers, url, conn, kind, scale) for name, kind in OURS.items()}
+        yield {name: partial(_drained, servers, conn, kind, scale) for name, kind in OURS.items()}
     finally:
         await conn.close()
 
 
-async def _drained(
-    servers: Stage, url: str, conn: asyncpg.Connection, kind: str, scale: Scale
-) -> Jobs:
+async def _drained(servers: Stage, conn: asyncpg.Connection, kind: str, scale: Scale) -> Jobs:
     """The backlog is made in one statement; accepting is measured apart, on a database where nobody works."""
     put = await _accepted(servers, scale)
     number = round(_OUR_JOBS * scale.seconds)
@@ -144,12 +150,15 @@ async def _or_missing(missing: dict[str, str], name: str, run: Callable[[], Awai
 
 
 def _result(figures: Mapping[str, list[Jobs | None]], missing: Mapping[str, str]) -> Result:
-    here = {name: [jobs for jobs in rounds if jobs] for name, rounds in figures.items() if name not in missing}
+    here = {
+        name: [jobs for jobs in rounds if jobs] for name, rounds in figures.items() if name not in missing
+    }
     done = {name: [jobs.done for jobs in rounds] for name, rounds in here.items()}
     best = [max(rates) for rates in zip(*(done[name] for name in PEERS if name in done), strict=True)]
     one, together, batch = (done[name] for name in OURS)
     rows = [
-        (_named(name), median([jobs.put for jobs in rounds]), median(done[name])) for name, rounds in here.items()
+        (_named(name), median([jobs.put for jobs in rounds]), median(done[name]))
+        for name, rounds in here.items()
     ]
     return Result(
         "peers",

@@ -1,4 +1,4 @@
-"""What RabbitMQ and aio-pika allow on this machine: single messages, confirmed, through a quorum queue, acknowledged."""
+"""What RabbitMQ and aio-pika allow here: single messages, confirmed, through a quorum queue, acknowledged."""
 
 import asyncio
 import time
@@ -41,9 +41,7 @@ async def _queue(connection: aio_pika.abc.AbstractConnection) -> AbstractQueue:
     return await channel.declare_queue(_QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
 
 
-async def _together(
-    sending: aio_pika.abc.AbstractConnection, queue: AbstractQueue, number: int
-) -> None:
+async def _together(sending: aio_pika.abc.AbstractConnection, queue: AbstractQueue, number: int) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_consume(queue, number))
         tasks.create_task(_publish(sending, number))

@@ -31,9 +31,10 @@ _LIMITS = {
 }
 
 NOTE = (
-    f"A message has {fill.BODY_BYTES} bytes; its handler writes one row; one worker process. Postgres: a backlog is "
-    "drained. RabbitMQ: so many messages are accepted as fast as commits go by one producer, until the last effect is "
-    "there; beside it aio-pika alone publishes with confirms and acknowledges, through a quorum queue, and stores nothing."
+    f"A message has {fill.BODY_BYTES} bytes; its handler writes one row; one worker process. Postgres: a "
+    "backlog is drained. RabbitMQ: so many messages are accepted as fast as commits go by one producer, "
+    "until the last effect is there; beside it aio-pika alone publishes with confirms and acknowledges, "
+    "through a quorum queue, and stores none."
 )
 
 Sides = Mapping[str, Callable[[], Awaitable[float]]]
@@ -119,21 +120,39 @@ async def _raw(url: str, number: int) -> float:
 
 def _result(figures: Mapping[str, list[float]]) -> Result:
     on_postgres = [
-        ratio(f"Postgres, {kind} ÷ its limit", figures[f"Postgres, {kind}"], figures[f"limit, {kind}"], target=TARGETS[kind])
+        ratio(
+            f"Postgres, {kind} ÷ its limit",
+            figures[f"Postgres, {kind}"],
+            figures[f"limit, {kind}"],
+            target=TARGETS[kind],
+        )
         for kind in KINDS
     ]
     on_rabbitmq = [
-        ratio(f"RabbitMQ, {kind} ÷ aio-pika alone", figures[f"RabbitMQ, {kind}"], figures[RAW], target=RAW_TARGET)
+        ratio(
+            f"RabbitMQ, {kind} ÷ aio-pika alone",
+            figures[f"RabbitMQ, {kind}"],
+            figures[RAW],
+            target=RAW_TARGET,
+        )
         for kind in KINDS
     ]
     rows = [
-        (text, *(median(figures[side]) for side in (f"Postgres, {kind}", f"limit, {kind}", f"RabbitMQ, {kind}", RAW)))
+        (
+            text,
+            *(
+                median(figures[side])
+                for side in (f"Postgres, {kind}", f"limit, {kind}", f"RabbitMQ, {kind}", RAW)
+            ),
+        )
         for kind, text in KINDS.items()
     ]
     return Result(
         "routes",
         "The two routes, end to end",
         ratios=(*on_postgres, *on_rabbitmq),
-        tables=(Table(("messages/s", "Postgres route", "its limit", "RabbitMQ route", "aio-pika alone"), rows),),
+        tables=(
+            Table(("messages/s", "Postgres route", "its limit", "RabbitMQ route", "aio-pika alone"), rows),
+        ),
         notes=(NOTE,),
     )

@@ -22,8 +22,9 @@ _COUNTS = (1, 2, 4)
 _CONNECTIONS = 32  # to each process
 
 NOTE = (
-    "Postgres, all processes and the load generator share the cores, so that with two cores a second process mostly tells "
-    "where the limit is: in the process, or in the machine. Processor time is that of our processes and of Postgres' own."
+    "Postgres, all processes and the load generator share the cores, so that with two cores a second "
+    "process mostly tells where the limit is: in the process, or in the machine. Processor time is that "
+    "of our processes and of Postgres' own."
 )
 
 
@@ -62,7 +63,9 @@ async def _workers(servers: Stage, scale: Scale) -> dict[str, list[Cost]]:
     url = await servers.database("workers")
     conn = await asyncpg.connect(url)
     sides: dict[str, Callable[[], Awaitable[Cost]]] = {
-        _side(kind, count): partial(_draining, servers, url, conn, kind, count, scale) for kind in KINDS for count in _COUNTS
+        _side(kind, count): partial(_draining, servers, url, conn, kind, count, scale)
+        for kind in KINDS
+        for count in _COUNTS
     }
     figures = await interleaved(sides, min(scale.rounds, 3), scale.progress)
     await conn.close()
@@ -81,7 +84,9 @@ async def _draining(
         pids = [(await processes.started("services.worker"))[1] for _ in range(count)]
         ours, theirs = usage.of(pids), usage.of([servers.postgres.pid])
         rate = await drained_by_worker(conn, kind, number)
-        return _cost(rate, number, usage.of(pids).cpu - ours.cpu, usage.of([servers.postgres.pid]).cpu - theirs.cpu)
+        return _cost(
+            rate, number, usage.of(pids).cpu - ours.cpu, usage.of([servers.postgres.pid]).cpu - theirs.cpu
+        )
 
 
 async def _doors(servers: Stage, scale: Scale) -> dict[str, list[Cost]]:
@@ -106,10 +111,15 @@ async def _accepting(
     pids = [pid for _, pid in doors]
     ours, theirs = usage.of(pids), usage.of([servers.postgres.pid])
     loads = await asyncio.gather(
-        *(webhooks.sent_to(port, seconds=scale.seconds, connections=_CONNECTIONS, topic=TOPIC) for port, _ in doors)
+        *(
+            webhooks.sent_to(port, seconds=scale.seconds, connections=_CONNECTIONS, topic=TOPIC)
+            for port, _ in doors
+        )
     )
     number, rate = sum(load.requests for load in loads), sum(load.rate for load in loads)
-    cost = _cost(rate, number, usage.of(pids).cpu - ours.cpu, usage.of([servers.postgres.pid]).cpu - theirs.cpu)
+    cost = _cost(
+        rate, number, usage.of(pids).cpu - ours.cpu, usage.of([servers.postgres.pid]).cpu - theirs.cpu
+    )
     await fill.forget(conn)
     return cost
 
@@ -127,7 +137,11 @@ async def _idle(servers: Stage, processes: Processes, route: str, scale: Scale) 
 
 
 async def _watched(servers: Stage, one: System, seconds: float) -> Idle:
-    queries, ours, theirs = await usage.transactions(one.conn), usage.of(one.pids), usage.of([servers.postgres.pid])
+    queries, ours, theirs = (
+        await usage.transactions(one.conn),
+        usage.of(one.pids),
+        usage.of([servers.postgres.pid]),
+    )
     await asyncio.sleep(seconds)
     after, theirs_after = usage.of(one.pids), usage.of([servers.postgres.pid])
     passed = after.at - ours.at
@@ -139,13 +153,18 @@ async def _watched(servers: Stage, one: System, seconds: float) -> Idle:
     )  # fmt: skip
 
 
-def _result(drained: Mapping[str, list[Cost]], accepted: Mapping[str, list[Cost]], idle: Mapping[str, Idle]) -> Result:
+def _result(
+    drained: Mapping[str, list[Cost]], accepted: Mapping[str, list[Cost]], idle: Mapping[str, Idle]
+) -> Result:
     def rates(side: str, figures: Mapping[str, list[Cost]]) -> list[float]:
         return [cost.rate for cost in figures[side]]
 
     first, *more = accepted
     work = {
-        f"{count} workers ÷ 1, {KINDS[kind]}": (rates(_side(kind, count), drained), rates(_side(kind, 1), drained))
+        f"{count} workers ÷ 1, {KINDS[kind]}": (
+            rates(_side(kind, count), drained),
+            rates(_side(kind, 1), drained),
+        )
         for kind in KINDS
         for count in _COUNTS[1:]
     }
@@ -153,7 +172,9 @@ def _result(drained: Mapping[str, list[Cost]], accepted: Mapping[str, list[Cost]
         (side, *(median([getattr(cost, name) for cost in rounds]) for name in Cost.__slots__))
         for side, rounds in {**drained, **accepted}.items()
     ]
-    silent = [(f"{route} route", *(getattr(one, name) for name in Idle.__slots__)) for route, one in idle.items()]
+    silent = [
+        (f"{route} route", *(getattr(one, name) for name in Idle.__slots__)) for route, one in idle.items()
+    ]
     return Result(
         "scaling",
         "More processes, and none of them busy",
@@ -164,7 +185,15 @@ def _result(drained: Mapping[str, list[Cost]], accepted: Mapping[str, list[Cost]
         tables=(
             Table(("", "messages/s", "our ms a message", "Postgres' ms a message"), rows),
             Table(
-                ("with nothing to do", "our CPU ms/s", "Postgres' CPU ms/s", "wake-ups/s", "queries/s", "webhooks MiB", "worker MiB"),
+                (
+                    "with nothing to do",
+                    "our CPU ms/s",
+                    "Postgres' CPU ms/s",
+                    "wake-ups/s",
+                    "queries/s",
+                    "webhooks MiB",
+                    "worker MiB",
+                ),
                 silent,
             ),
         ),

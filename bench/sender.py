@@ -1,12 +1,12 @@
-"""Webhooks at a given pace over connections that stay open; costs little, since it shares the cores with the servers."""
+"""Webhooks at a given pace over connections that stay open; it costs little, since it shares the servers' cores."""
 
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import count
-from typing import AsyncIterator, Self
+from typing import Self
 
 from bench.load import SECRET, LoadFailed
 from libs.common.shopify.signatures import webhook_signature

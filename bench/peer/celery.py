@@ -47,4 +47,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "put":
         put(int(sys.argv[2]))
     else:
-        app.worker_main(["worker", "--pool=prefork", "--loglevel=ERROR", "--without-gossip", "--without-mingle"])
+        app.worker_main(
+            ["worker", "--pool=prefork", "--loglevel=ERROR", "--without-gossip", "--without-mingle"]
+        )

@@ -14,7 +14,9 @@ _CONCURRENCY = 20
 
 
 def _app() -> procrastinate.App:
-    return procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=database(), max_size=_CONCURRENCY))
+    return procrastinate.App(
+        connector=procrastinate.PsycopgConnector(conninfo=database(), max_size=_CONCURRENCY)
+    )
 
 
 async def put(number: int) -> None:

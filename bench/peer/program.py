@@ -46,7 +46,9 @@ def timed_by_hand(work: Callable[[], object]) -> None:
     print(time.perf_counter() - started)  # noqa: T201
 
 
-def main(put: Callable[[int], Coroutine[Any, Any, None]], work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+def main(
+    put: Callable[[int], Coroutine[Any, Any, None]], work: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
     """Does what the command line says, on uvloop like our own services."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # there is nothing to tidy: the database is dropped
     uvloop.run(put(int(sys.argv[2])) if sys.argv[1] == "put" else work())

@@ -1,7 +1,8 @@
 """taskiq with taskiq-aio-pika.
 
 docs/available-components/brokers: a quorum queue (its default), `qos` raised for short tasks; docs/guide/cli: one
-process a core, `--max-async-tasks`, acknowledged when executed (its default). Sent by many callers at once. At least once.
+process a core, `--max-async-tasks`, acknowledged when executed (its default). Sent by many callers at once. At least
+once.
 """
 
 import asyncio
@@ -13,7 +14,8 @@ import uvloop
 from taskiq import TaskiqEvents, TaskiqState
 from taskiq_aio_pika import AioPikaBroker, Queue
 
-from bench.peer.program import BODY, CALLERS, WRITE, broker as broker_url, database, timed
+from bench.peer.program import BODY, CALLERS, WRITE, database, timed
+from bench.peer.program import broker as broker_url
 
 broker = AioPikaBroker(broker_url(), qos=100, task_queues=[Queue(name="taskiq-rows")])
 _state: dict[str, asyncpg.Pool] = {}
