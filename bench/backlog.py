@@ -10,7 +10,7 @@ from uuid import uuid4
 import asyncpg
 
 from bench import fill, stage
-from bench.result import Curve, Plot, Result, Table, median, percentile
+from bench.result import Curve, Plot, Result, Row, Table, median, percentile
 from bench.rounds import interleaved, ratio
 from bench.scale import Scale
 from bench.stage import Stage
@@ -139,12 +139,17 @@ async def _steady(backlog: Backlog) -> float:
 async def _drained(backlog: Backlog, scale: Scale) -> dict[str, tuple[float, float]]:
     """MiB of the table and of its indexes: full, drained, and after the next vacuum."""
     scale.progress("draining the largest backlog")
-    sizes = {"full": tuple(await backlog.conn.fetchrow(_SIZES))}
+    sizes = {"full": await _size(backlog.conn)}
     await backlog.turn(1_000_000)
-    sizes["drained"] = tuple(await backlog.conn.fetchrow(_SIZES))
+    sizes["drained"] = await _size(backlog.conn)
     await fill.settle(backlog.conn)
-    sizes["after VACUUM"] = tuple(await backlog.conn.fetchrow(_SIZES))
+    sizes["after VACUUM"] = await _size(backlog.conn)
     return sizes
+
+
+async def _size(conn: asyncpg.Connection) -> tuple[float, float]:
+    [(table, indexes)] = await conn.fetch(_SIZES)
+    return table, indexes
 
 
 def _result(
@@ -155,7 +160,7 @@ def _result(
     means = {name: [sum(took) / len(took) for took in rounds] for name, rounds in claims.items()}
     small, *deep = means
     half = len(snapshots[STEADY]) // 2  # by then the snapshot has something to hold
-    rows = [
+    rows: list[Row] = [
         (
             name,
             median(means[name]),

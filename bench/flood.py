@@ -13,7 +13,7 @@ from bench.feeder import Feeder
 from bench.latency import ROUTES, TOPIC, System, system
 from bench.load import Webhooks
 from bench.processes import Processes
-from bench.result import Result, Table, median, percentile
+from bench.result import Result, Row, Table, median, percentile
 from bench.rounds import interleaved, ratio
 from bench.scale import Scale
 from bench.sender import Sender, paced
@@ -138,7 +138,7 @@ def _result(figures: Mapping[str, list[Others]], scale: Scale) -> Result:
         for route in ROUTES
         for what, name in (("p99 of the other shops", "p99"), ("p99 of the critical lane", "critical"))
     ]
-    rows = [
+    rows: list[Row] = [
         (side, *(median([getattr(one, name) for one in rounds]) for name in Others.__slots__))
         for side, rounds in figures.items()
     ]

@@ -11,7 +11,7 @@ from bench import fill, stage
 from bench.effects import Effects
 from bench.load import Webhooks
 from bench.processes import Processes
-from bench.result import Ratio, Result, Table, median, percentile
+from bench.result import Ratio, Result, Row, Table, median, percentile
 from bench.rounds import interleaved
 from bench.scale import Scale
 from bench.sender import Sender, paced
@@ -121,7 +121,7 @@ def _result(most: Mapping[str, float], figures: Mapping[str, list[Latency]]) -> 
         )
         for route in ROUTES
     ]
-    rows = [
+    rows: list[Row] = [
         (side, *(median([getattr(one, name) for one in rounds]) for name in Latency.__slots__))
         for side, rounds in figures.items()
     ]

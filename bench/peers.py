@@ -59,7 +59,7 @@ async def run(scale: Scale) -> Result:
         async with _ours(servers, processes, scale) as ours:
             theirs = {name: partial(_peer, servers, module, scale) for name, module in PEERS.items()}
             missing: dict[str, str] = {}
-            sides = {
+            sides: dict[str, Callable[[], Awaitable[Jobs | None]]] = {
                 **ours,
                 **{name: partial(_or_missing, missing, name, run) for name, run in theirs.items()},
             }

@@ -30,12 +30,15 @@ class Ratio:
         return self.median <= self.target if self.most else self.median >= self.target
 
 
+Row = Sequence[str | float]
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """Figures for people: the first column names the row."""
 
     columns: Sequence[str]
-    rows: Sequence[Sequence[str | float | int]]
+    rows: Sequence[Row]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from bench import fill, limits, raw_amqp, stage
 from bench.effects import Effects
 from bench.feeder import Feeder
 from bench.processes import Processes
-from bench.result import Result, Table, median
+from bench.result import Result, Row, Table, median
 from bench.rounds import interleaved, ratio
 from bench.scale import Scale
 from bench.stage import Stage
@@ -137,7 +137,7 @@ def _result(figures: Mapping[str, list[float]]) -> Result:
         )
         for kind in KINDS
     ]
-    rows = [
+    rows: list[Row] = [
         (
             text,
             *(

@@ -12,7 +12,7 @@ from bench import fill, stage, usage
 from bench.latency import ROUTES, TOPIC, System, system
 from bench.load import Webhooks
 from bench.processes import Processes
-from bench.result import Result, Table, median
+from bench.result import Result, Row, Table, median
 from bench.rounds import interleaved, ratio
 from bench.routes import DRAINED, KINDS, drained_by_worker
 from bench.scale import Scale
@@ -168,7 +168,7 @@ def _result(
         for kind in KINDS
         for count in _COUNTS[1:]
     }
-    rows = [
+    rows: list[Row] = [
         (side, *(median([getattr(cost, name) for cost in rounds]) for name in Cost.__slots__))
         for side, rounds in {**drained, **accepted}.items()
     ]

@@ -30,7 +30,7 @@ def _write(number: int, body: str) -> None:  # noqa: ARG001 - the body travels, 
     _connection().execute(WRITE_WITH_PSYCOPG, [str(number)])
 
 
-write = dramatiq.actor(_write, actor_name="row", queue_name="dramatiq-rows")
+write = dramatiq.actor(actor_name="row", queue_name="dramatiq-rows")(_write)
 
 
 def put(number: int) -> None:

@@ -25,7 +25,7 @@ async def put(number: int) -> None:
     async def nothing(body: str, number: int) -> None:
         """Stands for the worker's task of the same name."""
 
-    task = app.task(nothing, name="row")
+    task = app.task(name="row")(nothing)
     async with app.open_async():
         await app.schema_manager.apply_schema_async()
 
@@ -43,7 +43,7 @@ async def work() -> None:
     async def write(body: str, number: int) -> None:  # noqa: ARG001 - the body travels, as with the others
         await pool.execute(WRITE, str(number))
 
-    app.task(write, name="row")
+    app.task(name="row")(write)
     async with app.open_async():
         await app.run_worker_async(concurrency=_CONCURRENCY, delete_jobs="successful")
 
