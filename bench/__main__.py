@@ -76,7 +76,7 @@ def _run(names: Sequence[str], scale: Scale, *, kept: bool) -> None:
 def _warn(names: Sequence[str]) -> None:
     console = Console(soft_wrap=True)
     for name in names:
-        for found in drift.worse(_measured(name, Scale.short(), console)):
+        for found in drift.worse(_measured(name, Scale.drift(), console)):
             console.print(f"WARNING: slower than before? {found}")
     console.print(
         f"compared with bench/results: {', '.join(names)}; the machine's load was {machine.load():.1f}"

@@ -147,6 +147,13 @@ async def _drained(backlog: Backlog, scale: Scale) -> dict[str, tuple[float, flo
     return sizes
 
 
+def _compared(number: int) -> str:
+    """Named alike whatever the scale, so that a short run can be held against a kept one."""
+    return (
+        "a long backlog ÷ 10,000 waiting" if number == 0 else "a backlog ten times as long ÷ 10,000 waiting"
+    )
+
+
 async def _size(conn: asyncpg.Connection) -> tuple[float, float]:
     [(table, indexes)] = await conn.fetch(_SIZES)
     return table, indexes

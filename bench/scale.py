@@ -25,6 +25,11 @@ class Scale:
         return cls(rounds=7, seconds=10.0, backlogs=(1_000_000, 10_000_000))
 
     @classmethod
+    def drift(cls) -> Self:
+        """For CI: what two benchmarks can say within a minute."""
+        return cls(rounds=3, seconds=0.5, backlogs=(50_000,), flood=3_000)
+
+    @classmethod
     def short(cls) -> Self:
-        """For CI and for a look."""
+        """For a look."""
         return cls(rounds=3, seconds=1.0, backlogs=(50_000,), flood=3_000)

@@ -5,6 +5,8 @@ asynchronous jobs, with a pool at least as large. docs/howto/production/delete_f
 finished ones do not pile up. At least once.
 """
 
+from typing import Any
+
 import asyncpg
 import procrastinate
 
@@ -19,6 +21,10 @@ def _app() -> procrastinate.App:
     )
 
 
+def _arguments(number: int) -> dict[str, Any]:
+    return {"body": BODY, "number": number}
+
+
 async def put(number: int) -> None:
     app = _app()
 
@@ -31,7 +37,7 @@ async def put(number: int) -> None:
 
         async def defer() -> None:
             for chunk in chunks(number):
-                await task.batch_defer_async(*({"body": BODY, "number": n} for n in chunk))
+                await task.batch_defer_async(*map(_arguments, chunk))
 
         await timed(defer())
 
