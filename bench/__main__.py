@@ -16,6 +16,7 @@ from rich.status import Status
 from bench import drift, machine, report
 from bench.result import Result
 from bench.scale import Scale
+from libs.common import logs
 
 BENCHMARKS = {
     "accept": "accepting a webhook, against a handler that stores nothing and against one INSERT per request",
@@ -34,6 +35,7 @@ BENCHMARKS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmarks; 2 for a name that does not exist."""
     chosen = _parsed(arguments)
+    logs.configure("WARNING", "console")
     if unknown := set(chosen.names) - BENCHMARKS.keys():
         known = ", ".join(BENCHMARKS)
         Console(stderr=True).print(f"no benchmark is called {', '.join(sorted(unknown))}: there are {known}")

@@ -178,7 +178,10 @@ def _result(
     beside = [(name, sum(took[half:]) / len(took[half:])) for name, took in snapshots.items()]
     return Result(
         "backlog",
-        "Claiming from a backlog",
+        *(
+            ratio(_compared(number), means[name], means[small], target=1.2, most=True)
+            for number, name in enumerate(deep)
+        ),
         ratios=(
             *(ratio(f"{name} ÷ {small}", means[name], means[small], target=1.2, most=True) for name in deep),
             ratio(
