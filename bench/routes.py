@@ -11,6 +11,7 @@ from bench import fill, limits, raw_amqp, stage
 from bench.effects import Effects
 from bench.feeder import Feeder
 from bench.processes import Processes
+from bench.raw_amqp import Raw
 from bench.result import Result, Row, Table, median
 from bench.rounds import interleaved, ratio
 from bench.scale import Scale
@@ -42,10 +43,14 @@ Sides = Mapping[str, Callable[[], Awaitable[float]]]
 
 async def run(scale: Scale) -> Result:
     """The worker of each route runs throughout, on a database of its own."""
+    alone: list[Raw] = []
     with stage.opened(rabbit=True) as servers, Processes({}) as processes:
-        async with _postgres(servers, processes, scale) as drained, _rabbit(servers, processes, scale) as fed:
+        async with (
+            _postgres(servers, processes, scale) as drained,
+            _rabbit(servers, processes, scale, alone) as fed,
+        ):
             figures = await interleaved({**drained, **fed}, scale.rounds, scale.progress)
-    return _result(figures)
+    return _result(figures, alone)
 
 
 @asynccontextmanager
@@ -88,7 +93,9 @@ async def _drained_by_limit(
 
 
 @asynccontextmanager
-async def _rabbit(servers: Stage, processes: Processes, scale: Scale) -> AsyncIterator[Sides]:
+async def _rabbit(
+    servers: Stage, processes: Processes, scale: Scale, alone: list[Raw]
+) -> AsyncIterator[Sides]:
     url, broker = await servers.database("rabbit"), servers.broker()
     settings = stage.environment(url, BROKER_HIGH_WATER="1000000000", **broker)
     await processes.started("services.worker", **settings)
@@ -99,7 +106,7 @@ async def _rabbit(servers: Stage, processes: Processes, scale: Scale) -> AsyncIt
             f"RabbitMQ, {kind}": partial(fed_to_worker, feeder, conn, kind, number) for kind in KINDS
         }
         try:
-            yield {**sides, RAW: partial(_raw, broker["RABBITMQ_URL"], number)}
+            yield {**sides, RAW: partial(_raw, broker["RABBITMQ_URL"], number, alone)}
         finally:
             await conn.close()
 
@@ -114,11 +121,12 @@ async def fed_to_worker(feeder: Feeder, conn: asyncpg.Connection, kind: str, num
     return pace
 
 
-async def _raw(url: str, number: int) -> float:
-    return (await raw_amqp.measured(url, number)).both
+async def _raw(url: str, number: int, alone: list[Raw]) -> float:
+    alone.append(await raw_amqp.measured(url, number))
+    return alone[-1].both
 
 
-def _result(figures: Mapping[str, list[float]]) -> Result:
+def _result(figures: Mapping[str, list[float]], alone: list[Raw]) -> Result:
     on_postgres = [
         ratio(
             f"Postgres, {kind} ÷ its limit",
@@ -153,6 +161,14 @@ def _result(figures: Mapping[str, list[float]]) -> Result:
         ratios=(*on_postgres, *on_rabbitmq),
         tables=(
             Table(("messages/s", "Postgres route", "its limit", "RabbitMQ route", "aio-pika alone"), rows),
+            Table(
+                ("aio-pika alone", "messages/s"),
+                [
+                    ("publish with confirms", median([raw.published for raw in alone])),
+                    ("consume and acknowledge", median([raw.consumed for raw in alone])),
+                    ("both at once, end to end", median([raw.both for raw in alone])),
+                ],
+            ),
         ),
         notes=(NOTE,),
     )

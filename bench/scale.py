@@ -14,10 +14,15 @@ class Scale:
     """Passed to every benchmark."""
 
     rounds: int = 5
-    seconds: float = 4.0  # of one side in one round
+    seconds: float = 3.0  # of one side in one round
     backlogs: tuple[int, ...] = (1_000_000,)
     flood: int = 50_000
     progress: Callable[[str], None] = _silent
+
+    @property
+    def few_rounds(self) -> int:
+        """For benchmarks whose turns are long."""
+        return max(1, self.rounds // 2)
 
     @classmethod
     def long(cls) -> Self:

@@ -67,7 +67,7 @@ async def _workers(servers: Stage, scale: Scale) -> dict[str, list[Cost]]:
         for kind in KINDS
         for count in _COUNTS
     }
-    figures = await interleaved(sides, min(scale.rounds, 3), scale.progress)
+    figures = await interleaved(sides, scale.few_rounds, scale.progress)
     await conn.close()
     return figures
 
@@ -100,7 +100,7 @@ async def _doors(servers: Stage, scale: Scale) -> dict[str, list[Cost]]:
                 partial(_accepting, servers, conn, webhooks, doors[:count], scale)
             for count in _COUNTS
         }  # fmt: skip
-        figures = await interleaved(sides, min(scale.rounds, 3), scale.progress)
+        figures = await interleaved(sides, scale.few_rounds, scale.progress)
     await conn.close()
     return figures
 
