@@ -178,12 +178,11 @@ def _result(
     beside = [(name, sum(took[half:]) / len(took[half:])) for name, took in snapshots.items()]
     return Result(
         "backlog",
-        *(
-            ratio(_compared(number), means[name], means[small], target=1.2, most=True)
-            for number, name in enumerate(deep)
-        ),
         ratios=(
-            *(ratio(f"{name} ÷ {small}", means[name], means[small], target=1.2, most=True) for name in deep),
+            *(
+                ratio(_compared(number), means[name], means[small], target=1.2, most=True)
+                for number, name in enumerate(deep)
+            ),
             ratio(
                 f"{PINNED} ÷ {STEADY}",
                 snapshots[PINNED][half:],
