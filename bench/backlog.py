@@ -178,6 +178,7 @@ def _result(
     beside = [(name, sum(took[half:]) / len(took[half:])) for name, took in snapshots.items()]
     return Result(
         "backlog",
+        "Claiming from a backlog",
         ratios=(
             *(
                 ratio(_compared(number), means[name], means[small], target=1.2, most=True)
