@@ -30,7 +30,12 @@ def lines(file: str) -> str:
 
 @pytest.mark.parametrize(
     ("file", "groups"),
-    [("runtime.txt", ()), ("build.txt", ("build",)), ("dev.txt", ("build", "dev")), ("bench.txt", ("bench",))],
+    [
+        ("runtime.txt", ()),
+        ("build.txt", ("build",)),
+        ("dev.txt", ("build", "dev")),
+        ("bench.txt", ("bench",)),
+    ],
 )
 def test_every_dependency_is_pinned(file: str, groups: tuple[str, ...]) -> None:
     own = [] if file in ("build.txt", "bench.txt") else pyproject()["project"]["dependencies"]
