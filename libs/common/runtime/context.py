@@ -177,7 +177,9 @@ class SharedContext(Context):
         tools: Tools | None = None,
         faults: FaultPoints | None = None,
     ) -> None:
-        super().__init__(message, pool=pool, producer=producer, end=_ended_already, tools=tools, faults=faults)
+        super().__init__(
+            message, pool=pool, producer=producer, end=_ended_already, tools=tools, faults=faults
+        )
         self._conn = conn
         self._open = True  # before the handler began, and after it has ended
         self.broken = False
