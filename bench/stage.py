@@ -57,5 +57,6 @@ def environment(url: str, **more: str) -> dict[str, str]:
     """Settings for the services: nothing is held back by a shop's share, since a benchmark is one shop's flood."""
     return {
         "DATABASE_URL": url, "SHOPIFY_API_SECRET": SECRET, "OPS_TOKEN": "bench", "HANDLERS": "bench.handlers",
-        "SERVICE_KEY": "bench" * 8, "SHOP_SHARE_BURST": "1000000000", **more,
+        "SERVICE_KEY": "bench" * 8, "SHOPIFY_API_KEY": "bench",
+        "SHOP_SHARE_BURST": "1000000000", **more,
     }  # fmt: skip
