@@ -3,12 +3,13 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check lint format types imports chaos bench lock clean
+.PHONY: help run test check lint format types imports chaos bench drift lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEVELOPMENT := $(VENV)/.development
+BENCHMARKS := $(VENV)/.benchmarks
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-compile
 COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --no-config --universal \
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links
@@ -46,14 +47,18 @@ chaos: $(DEVELOPMENT) ## the long fault suite, which writes its table to docs/re
 		-m "long or not long" $(ARGS)
 
 ifneq ($(wildcard bench/__main__.py),)
-bench: $(RUNTIME) ## side-by-side benchmarks: prints a table and writes it to bench/results/
+bench: $(BENCHMARKS) ## side-by-side benchmarks: prints a table and writes it to bench/results/ (ARGS="backlog" or ARGS=--short)
 	@$(BIN)/python -m bench $(ARGS)
 endif
+
+drift: $(DEVELOPMENT) ## a minute of benchmarks: warns where a ratio has moved away from the committed one
+	@$(BIN)/python -m bench --drift $(ARGS)
 
 lock: $(DEVELOPMENT) ## compile requirements/*.txt again after a change in pyproject.toml (ARGS=--upgrade for newer versions)
 	$(COMPILE) $(ARGS) pyproject.toml -o requirements/runtime.txt
 	$(COMPILE) $(ARGS) --group build -o requirements/build.txt
 	$(COMPILE) $(ARGS) pyproject.toml --group build --group dev -c requirements/runtime.txt -o requirements/dev.txt
+	$(COMPILE) $(ARGS) --group bench -c requirements/dev.txt -o requirements/bench.txt
 
 clean: ## remove what make made; the data in .shopbus stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage dist
@@ -75,3 +80,8 @@ $(DEVELOPMENT): requirements/dev.txt pyproject.toml | $(BIN)/python
 	@$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
 	@$(PIP_INSTALL) --no-build-isolation --editable .
 	@touch $(RUNTIME) $@
+
+$(BENCHMARKS): requirements/bench.txt | $(RUNTIME)
+	@echo "installing into $(VENV), with the peers of the benchmarks …"
+	@$(PIP_INSTALL) --require-hashes -r requirements/bench.txt
+	@touch $@

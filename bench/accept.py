@@ -5,7 +5,7 @@ from functools import partial
 
 from bench.load import SECRET, Load, Webhooks
 from bench.processes import Processes
-from bench.result import Result, Table
+from bench.result import Result, Table, median
 from bench.rounds import interleaved, ratio
 from bench.scale import Scale
 from libs.common.migrate import migrate
@@ -84,7 +84,7 @@ def _result(figures: Mapping[str, list[Load]]) -> Result:
         tables=(
             Table(
                 ("", "requests/s", "p50 ms", "p99 ms", "p99.9 ms"),
-                [(name, *map(_median, _columns(loads))) for name, loads in figures.items()],
+                [(name, *map(median, _columns(loads))) for name, loads in figures.items()],
             ),
         ),
         notes=(NOTE,),
@@ -93,7 +93,3 @@ def _result(figures: Mapping[str, list[Load]]) -> Result:
 
 def _columns(loads: list[Load]) -> list[list[float]]:
     return [[getattr(load, name) for load in loads] for name in ("rate", "p50", "p99", "p999")]
-
-
-def _median(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]

@@ -20,7 +20,8 @@ _runs = count(1)
 class Load:
     """What came of some seconds of load; latencies in milliseconds."""
 
-    rate: float  # requests answered with 200, per second
+    requests: int  # answered with 200
+    rate: float  # of those, per second
     p50: float
     p99: float
     p999: float
@@ -51,12 +52,14 @@ class Webhooks:
         (folder / "body").write_bytes(body)
         (folder / "signature").write_text(webhook_signature(SECRET, body))
 
-    async def sent_to(self, port: int, *, seconds: float, connections: int) -> Load:
-        """Sends as fast as answers come; raises `LoadFailed` unless all are 200."""
+    async def sent_to(
+        self, port: int, *, seconds: float, connections: int, topic: str = "orders/create", most: int = 0
+    ) -> Load:
+        """Sends as fast as answers come, `most` webhooks if that is not 0; raises `LoadFailed` unless all are 200."""
         run = f"{os.getpid()}-{next(_runs)}"
         process = await asyncio.create_subprocess_exec(
             self._wrk, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}", "-s", str(_SCRIPT),
-            f"http://127.0.0.1:{port}", "--", run, str(self._folder),
+            f"http://127.0.0.1:{port}", "--", run, str(self._folder), topic, str(most),
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         output, complaint = await process.communicate()
@@ -69,4 +72,4 @@ def _load(said: dict[str, int]) -> Load:
     if said["refused"] or said["broken"]:
         raise LoadFailed(f"{said['refused']} requests were refused, {said['broken']} broke off")
     rate = said["requests"] / said["microseconds"] * 1e6
-    return Load(rate, said["p50"] / 1e3, said["p99"] / 1e3, said["p999"] / 1e3)
+    return Load(said["requests"], rate, said["p50"] / 1e3, said["p99"] / 1e3, said["p999"] / 1e3)

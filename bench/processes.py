@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -38,20 +40,35 @@ class Processes:
         for process in self._running:
             process.terminate()
         for process in self._running:
-            process.wait(30)
+            _ended(process)
         self._folder.cleanup()
 
     async def started(self, module: str, *arguments: str, **settings: str) -> tuple[int, int]:
         """Starts a module and returns its port and process id once it listens; raises if it ends instead."""
         port = free_port()
-        process = subprocess.Popen(  # noqa: ASYNC220 - it takes a millisecond, and nothing else runs here
-            [sys.executable, "-m", module, *arguments],
-            env={**self._environment, **settings, "PORT": str(port)},
-            cwd=self.folder,
-        )
-        self._running.append(process)
+        process = self.launched(module, *arguments, PORT=str(port), **settings)
         while not accepts(port):
             if process.poll() is not None:
                 raise RuntimeError(f"{module} ended with {process.returncode}")
             await asyncio.sleep(0.05)
         return port, process.pid
+
+    def launched(self, module: str, *arguments: str, **settings: str) -> "subprocess.Popen[bytes]":
+        """Starts a module, in a group of its own with all that it starts."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            env={**self._environment, **settings},
+            cwd=self.folder,
+            start_new_session=True,
+        )
+        self._running.append(process)
+        return process
+
+
+def _ended(process: "subprocess.Popen[bytes]") -> None:
+    """Waits for a process, and ends what is left of its group."""
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(30)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

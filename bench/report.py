@@ -30,18 +30,25 @@ def show(result: Result, console: Console) -> None:
         console.print(note)
 
 
-def keep(result: Result, machine: dict[str, str]) -> None:
+def keep(result: Result, machine: dict[str, str], *, results: Path = RESULTS, page: Path = PAGE) -> None:
     """Writes the figures, draws the plots and renews the benchmark's section of the page, if it has one."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
+    results.mkdir(parents=True, exist_ok=True)
     figures = {"machine": machine, **asdict(result)}
-    (RESULTS / f"{result.name}.json").write_text(json.dumps(figures, indent=1, default=str) + "\n")
-    pictures = [_draw(result.name, number, plot) for number, plot in enumerate(result.plots, start=1)]
-    begin, end = _BEGIN.format(name=result.name), _END.format(name=result.name)
-    page = PAGE.read_text()
-    if begin in page:
-        before, _, rest = page.partition(begin)
-        _, _, after = rest.partition(end)
-        PAGE.write_text(f"{before}{begin}\n\n{_section(result, machine, pictures)}\n{end}{after}")
+    (results / f"{result.name}.json").write_text(json.dumps(figures, indent=1, default=list) + "\n")
+    pictures = [
+        _draw(results, result.name, number, plot) for number, plot in enumerate(result.plots, start=1)
+    ]
+    page.write_text(renewed(page.read_text(), result.name, _section(result, machine, pictures)))
+
+
+def renewed(page: str, name: str, section: str) -> str:
+    """The page with a new text between the benchmark's two marks; as it was where it has none."""
+    begin, end = _BEGIN.format(name=name), _END.format(name=name)
+    before, found, rest = page.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (found and ended):
+        return page
+    return f"{before}{begin}\n\n{section}\n{end}{after}"
 
 
 def _section(result: Result, machine: dict[str, str], pictures: Sequence[str]) -> str:
@@ -83,7 +90,7 @@ def _figure(value: str | float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"  # noqa: PLR2004 - three digits say enough
 
 
-def _draw(name: str, number: int, plot: Plot) -> str:
+def _draw(results: Path, name: str, number: int, plot: Plot) -> str:
     import matplotlib as mpl  # noqa: PLC0415 - a second of start that most runs do not need
 
     mpl.use("svg")
@@ -96,6 +103,6 @@ def _draw(name: str, number: int, plot: Plot) -> str:
     axes.set_ylim(bottom=0)
     axes.legend()
     file = f"{name}-{number}.svg"
-    figure.savefig(RESULTS / file, metadata={"Date": None})
+    figure.savefig(results / file, metadata={"Date": None})
     plt.close(figure)
     return file

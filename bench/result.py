@@ -30,12 +30,15 @@ class Ratio:
         return self.median <= self.target if self.most else self.median >= self.target
 
 
+Row = Sequence[str | float]
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """Figures for people: the first column names the row."""
 
     columns: Sequence[str]
-    rows: Sequence[Sequence[str | float | int]]
+    rows: Sequence[Row]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,11 @@ class Result:
     tables: Sequence[Table] = ()
     plots: Sequence[Plot] = ()
     notes: Sequence[str] = field(default_factory=tuple)
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle one, so that a table's figures were all measured."""
+    return sorted(values)[len(values) // 2]
 
 
 def percentile(values: Sequence[float], share: float) -> float:

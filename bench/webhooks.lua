@@ -1,4 +1,5 @@
--- Sends signed webhooks, each with an id of its own. Arguments: prefix of the ids, folder with `body` and `signature`.
+-- Sends signed webhooks, each with an id of its own. Arguments: prefix of the ids, folder with `body` and `signature`,
+-- topic, and after how many answers to stop (0: when the time is over).
 
 local threads = 0
 
@@ -14,7 +15,8 @@ function init(args)
     file:close()
     return text
   end
-  sent = 0
+  sent, answered, most = 0, 0, tonumber(args[4])
+  if most == 0 then response = nil end
   prefix = args[1] .. "-" .. number .. "-"
   body = content("body")
   headers = {
@@ -24,7 +26,7 @@ function init(args)
     ["X-Shopify-Event-Id"] = "98880550-7158-44d4-b7cd-2c97c8a091b5",
     ["X-Shopify-Hmac-Sha256"] = content("signature"),
     ["X-Shopify-Shop-Domain"] = "bench.myshopify.com",
-    ["X-Shopify-Topic"] = "orders/create",
+    ["X-Shopify-Topic"] = args[3],
     ["X-Shopify-Triggered-At"] = "2026-11-21T10:00:00.000000000Z",
   }
 end
@@ -33,6 +35,12 @@ function request()
   sent = sent + 1
   headers["X-Shopify-Webhook-Id"] = prefix .. sent
   return wrk.format("POST", "/webhooks/shopify", headers, body)
+end
+
+-- What is under way at the stop is answered and not counted, so the caller counts effects instead.
+function response()
+  answered = answered + 1
+  if answered == most then wrk.thread:stop() end
 end
 
 function done(summary, latency, requests)

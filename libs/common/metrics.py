@@ -3,13 +3,28 @@
 import asyncio
 import platform
 import sys
-from collections.abc import AsyncIterator
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import REGISTRY, Counter, Histogram, Info, generate_latest
 
 from libs.common.clock import Clock, SystemClock
+
+
+class BulkHistogram(Histogram):
+    """A histogram that takes many values for little more than the price of one: a batch ends a hundred messages."""
+
+    def observe_all(self, values: Sequence[float]) -> None:
+        """As if each had been observed."""
+        if not values:
+            return
+        self._sum.inc(sum(values))
+        for bucket, number in Tally(bisect_left(self._upper_bounds, value) for value in values).items():
+            self._buckets[bucket].inc(number)
+
 
 # Shopify gives up on a delivery after 5 seconds and wants to be connected within 1, so the steps are small there.
 _REQUEST_BUCKETS = (

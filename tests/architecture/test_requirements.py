@@ -30,16 +30,21 @@ def lines(file: str) -> str:
 
 @pytest.mark.parametrize(
     ("file", "groups"),
-    [("runtime.txt", ()), ("build.txt", ("build",)), ("dev.txt", ("build", "dev"))],
+    [
+        ("runtime.txt", ()),
+        ("build.txt", ("build",)),
+        ("dev.txt", ("build", "dev")),
+        ("bench.txt", ("bench",)),
+    ],
 )
 def test_every_dependency_is_pinned(file: str, groups: tuple[str, ...]) -> None:
-    own = [] if file == "build.txt" else pyproject()["project"]["dependencies"]
+    own = [] if file in ("build.txt", "bench.txt") else pyproject()["project"]["dependencies"]
     asked = names([*own, *(name for group in groups for name in pyproject()["dependency-groups"][group])])
     pinned = {name for name, _, _ in PIN.findall(lines(file))}
     assert asked - pinned == set(), "run `make lock`"
 
 
-@pytest.mark.parametrize("file", ["runtime.txt", "build.txt", "dev.txt"])
+@pytest.mark.parametrize("file", ["runtime.txt", "build.txt", "dev.txt", "bench.txt"])
 def test_nothing_stands_beside_hashed_pins_and_comments(file: str) -> None:
     rest = [
         line for line in PIN.sub("", lines(file)).splitlines() if line and not line.lstrip().startswith("#")

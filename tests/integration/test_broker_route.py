@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -15,11 +16,12 @@ from libs.common.bus.packing import MAX_PACK_BYTES, MAX_PACK_MESSAGES
 from libs.common.contracts.envelope import Draft, Message
 from libs.common.contracts.topology import Lane, queue_name
 from libs.common.db import open_pool
-from libs.common.outbox.broker_route import BrokerRoute, _pack
+from libs.common.outbox.broker_route import MOST_IN_FLIGHT, BrokerRoute, _fills_a_pack, _pack
 from libs.common.outbox.circuit import State
 from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.lease_window import LeaseWindow
 from libs.common.outbox.open import open_producer
+from libs.common.outbox.producer import Producer
 from services.worker.sdk import Context, on
 from tests.clocks import TurnedClock
 from tests.integration.protocol import LONG, System, counted, effect, registry, system, trusted
@@ -60,6 +62,67 @@ async def test_what_is_accepted_is_leased_to_the_broker_and_published(one: Syste
     packets = await poll(lambda: ready_in_queue(one))
     assert packets <= 50  # what gathered during a confirm travels together
     assert len(ids) == 300
+
+
+@asynccontextmanager
+async def unconfirmed(one: System) -> AsyncIterator[tuple[Producer, asyncio.Event]]:
+    """A producer that takes note of no confirm before the event is set."""
+    noted = asyncio.Event()
+
+    async def wait() -> None:
+        await noted.wait()
+
+    faults = FaultPoints({"confirmed, not noted": wait})
+    async with (
+        open_pool(one.settings) as pool,
+        open_producer(one.settings, schema="webhooks", pool=pool, faults=faults) as producer,
+    ):
+        await trusted(producer)
+        yield producer, noted
+
+
+async def packets_beside_a_probe(producer: Producer) -> int:
+    """What is in the queue, after a message over the same channel has come through."""
+    assert producer.broker is not None
+    await producer.broker.publisher.probe()
+    return await producer.broker.publisher.depth(QUEUE)
+
+
+async def test_full_packs_do_not_wait_for_each_others_confirms_but_only_so_many(one: System) -> None:
+    async with unconfirmed(one) as (producer, noted):
+        ids = [r.id for r in await asyncio.gather(*(producer.accept(draft()) for _ in range(1_000)))]
+        await poll(lambda: holds(producer, MOST_IN_FLIGHT), within=LONG)
+        assert await packets_beside_a_probe(producer) == MOST_IN_FLIGHT
+        noted.set()
+        assert producer.broker is not None
+        await asyncio.wait_for(producer.broker.drained(), LONG)
+        assert await packets_beside_a_probe(producer) < 20
+    async with one.working(registry(keep)):
+        await one.finished()
+    await one.done_once(ids)
+
+
+async def test_what_does_not_fill_a_pack_gathers_until_the_last_confirm(one: System) -> None:
+    async with unconfirmed(one) as (producer, noted):
+        await producer.accept(draft())
+        await poll(lambda: holds(producer, 1), within=LONG)
+        for _ in range(5):
+            await producer.accept(draft())
+        assert await packets_beside_a_probe(producer) == 1
+        noted.set()
+        await poll(lambda: holds(producer, 2), within=LONG)
+        assert producer.broker is not None
+        await asyncio.wait_for(producer.broker.drained(), LONG)
+        assert await packets_beside_a_probe(producer) == 2
+
+
+async def holds(producer: Producer, packets: int) -> bool:
+    assert producer.broker is not None
+    return await producer.broker.publisher.depth(QUEUE) == packets
+
+
+def draft() -> Draft:
+    return Draft("webhook.test", b"{}")
 
 
 async def test_when_the_circuit_opens_all_that_the_broker_holds_is_free_and_goes_another_way(
@@ -210,7 +273,9 @@ def test_packs_keep_the_order_and_the_limits_and_forget_nobody(sizes: list[int])
     )
     packs = []
     while queue:
+        full = _fills_a_pack(queue)
         packs.append(_pack(queue))
+        assert full or not queue  # what does not fill a pack is in one
     assert [message.id.int for pack in packs for message in pack] == list(range(len(sizes)))
     for pack in packs:
         assert len(pack) <= MAX_PACK_MESSAGES

@@ -86,6 +86,13 @@ class PostgresServer:
         """Whether the server's main process is there, frozen or not."""
         return self._postmaster.pid is not None
 
+    @property
+    def pid(self) -> int:
+        """The server's main process; raises where it does not run."""
+        if self._postmaster.pid is None:
+            raise RuntimeError("the Postgres server does not run")
+        return self._postmaster.pid
+
     def start(self) -> None:
         """Starts the server and waits until it takes connections."""
         self._postmaster.dismiss_keeper()  # there is one where the last server ended by itself
@@ -201,9 +208,7 @@ class PostgresServer:
         return psycopg.connect(self.url(), autocommit=True, connect_timeout=5)
 
     def _signal_all(self, number: signal.Signals) -> None:
-        if self._postmaster.pid is None:
-            raise RuntimeError("the Postgres server does not run")
-        main = psutil.Process(self._postmaster.pid)
+        main = psutil.Process(self.pid)
         main.suspend()  # first, so that it starts no further process
         for process in (*main.children(recursive=True), main):
             with suppress(psutil.NoSuchProcess):

@@ -14,6 +14,7 @@ from tests.simulation.sql import NOTHING, Answer, Places, outbox_row, record_typ
 _MessageId = record_type("message_id")
 _Lane = record_type("lane")
 _MOST_ATTEMPTS = 30000
+_SAID = ("type", "shop", "outcome", "handler", "route", "created_at", "started_at")
 
 
 def _deleted(table: Table, tx: Transaction, *key: Any) -> Steps[Values | None]:
@@ -44,23 +45,27 @@ def end_one(
 
 
 def _history(places: Places, gone: Values, source: str, said: Sequence[Any]) -> Values:
-    names = ("type", "shop", "outcome", "handler", "route", "created_at", "started_at")
     return {
         "message_id": gone["id"], "attempts": gone["attempt"] + 1, "log": gone["log"], "lane": gone["lane"],
-        "source": source, "finished_at": places.server.now(), **dict(zip(names, said, strict=True)),
+        "source": source, "finished_at": places.server.now(), **dict(zip(_SAID, said, strict=True)),
     }  # fmt: skip
 
 
 def end_many(
-    places: Places, tx: Transaction, destination: str, lane: str, ids: Sequence[UUID], source: str,
-    *columns: Sequence[Any],
-) -> Steps[Answer]:  # fmt: skip
+    places: Places, tx: Transaction, destination: str, lane: str, ids: Sequence[UUID], source: str, said: str
+) -> Steps[Answer]:
     live = yield from tx.lock_all(places.outbox.find(tx, destination, lane, one) for one in sorted(set(ids)))
     gone = {values["id"]: values for values in map(tx.delete, live)}
-    ended = [(one, said) for one, *said in zip(ids, *columns, strict=True) if one in gone]
-    for one, said in ended:
-        yield from tx.insert(places.history, _history(places, gone[one], source, said))
-    return [_MessageId((one,)) for one, _ in ended]
+    ended = [one for one in map(_told, orjson.loads(said)) if one["id"] in gone]
+    for one in ended:
+        values = _history(places, gone[one["id"]], source, [one[name] for name in _SAID])
+        yield from tx.insert(places.history, values)
+    return [_MessageId((one["id"],)) for one in ended]
+
+
+def _told(one: Values) -> Values:
+    times = {name: datetime.fromisoformat(one[name]) for name in ("created_at", "started_at")}
+    return {**one, **times, "id": UUID(one["id"])}
 
 
 def schedule(

@@ -26,6 +26,8 @@ _log = structlog.get_logger(__name__)
 
 Target = tuple[str, Lane]  # destination and lane: one queue
 
+MOST_IN_FLIGHT = 4  # full packs of one queue whose confirms are awaited
+
 
 class Publisher(Protocol):
     """What the broker route needs of RabbitMQ; `libs.common.bus.publisher.BrokerPublisher` is the real one."""
@@ -76,7 +78,7 @@ class BrokerRoute:
         targets = [(destination, lane) for destination in CONSUMERS for lane in Lane]
         self._queues: dict[Target, deque[Message]] = {target: deque() for target in targets}
         self._work = {target: asyncio.Event() for target in targets}
-        self._in_flight: dict[Target, Sequence[Message]] = {}
+        self._in_flight: dict[Target, list[Sequence[Message]]] = {target: [] for target in targets}
         self._ended = False
         self._to_free = asyncio.Event()
 
@@ -89,7 +91,7 @@ class BrokerRoute:
         return shallow and self.circuit.admits()
 
     def _waiting(self, target: Target) -> int:
-        return len(self._queues[target]) + len(self._in_flight.get(target, ()))
+        return len(self._queues[target]) + sum(map(len, self._in_flight[target]))
 
     def hand_over(self, destination: str, lane: Lane, messages: Sequence[Message]) -> None:
         """Takes committed, leased messages for publishing; returns at once."""
@@ -118,14 +120,14 @@ class BrokerRoute:
 
     async def run(self) -> None:
         """Publishes, probes and frees until cancelled."""
-        self._in_flight.clear()
         for target, queue in self._queues.items():
+            self._in_flight[target].clear()
             if queue:  # left by a turn that failed
                 self._work[target].set()
         try:
             async with asyncio.TaskGroup() as tasks:
                 for target in self._queues:
-                    tasks.create_task(self._publish_for_ever(target))
+                    tasks.create_task(self._publish_for_ever(target, tasks))
                 tasks.create_task(self._probe_for_ever())
                 tasks.create_task(self._free_for_ever())
         finally:
@@ -143,36 +145,47 @@ class BrokerRoute:
 
     # publishing
 
-    async def _publish_for_ever(self, target: Target) -> None:
-        queue, work = self._queues[target], self._work[target]
+    async def _publish_for_ever(self, target: Target, tasks: asyncio.TaskGroup) -> None:
+        work = self._work[target]
         while True:
             await work.wait()
             work.clear()
-            while queue:
-                await self._publish(target, _pack(queue))
+            while self._may_publish(target):
+                pack = _pack(self._queues[target])
+                self._in_flight[target].append(pack)
+                tasks.create_task(self._publish(target, pack))
             self._settle()
+
+    def _may_publish(self, target: Target) -> bool:
+        """What gathers while a confirm is awaited travels together; a full pack gains nothing by waiting for it."""
+        queue, in_flight = self._queues[target], len(self._in_flight[target])
+        return bool(queue) and (in_flight == 0 or (in_flight < MOST_IN_FLIGHT and _fills_a_pack(queue)))
 
     async def _publish(self, target: Target, pack: Sequence[Message]) -> None:
         started = self._clock.monotonic()
-        self._in_flight[target] = pack
         await self._faults.reach("committed, not published")
         try:
             await self.publisher.publish(work_key(*target), encode(pack))
         except BrokerAway as error:
             cause = str(getattr(error, "cause", "connection"))
             metrics.PUBLISH_FAILURES.labels(self._source, cause).inc(len(pack))
-            del self._in_flight[target]
+            self._landed(target, pack)
             self.lost(cause)
             return
         await self._faults.reach("confirmed, not noted")
-        del self._in_flight[target]
+        self._landed(target, pack)
         metrics.PUBLISH_SECONDS.labels(self._source).observe(self._clock.monotonic() - started)
         metrics.PACK.labels(self._source).observe(len(pack))
         metrics.PUBLISHED.labels(self._source).inc(len(pack))
         self.depths.published(queue_name(*target), len(pack))
 
+    def _landed(self, target: Target, pack: Sequence[Message]) -> None:
+        self._in_flight[target].remove(pack)
+        self._work[target].set()
+
     def _settle(self) -> None:
-        if not any(self._queues.values()) and not self._in_flight and not self._to_free.is_set():
+        busy = any(self._queues.values()) or any(self._in_flight.values())
+        if not busy and not self._to_free.is_set():
             self._idle.set()
 
     # freeing
@@ -211,7 +224,10 @@ class BrokerRoute:
 
     def _unpublished(self) -> dict[Target, UUID]:
         """The oldest message of each queue that RabbitMQ has not confirmed."""
-        left = {target: [*self._in_flight.get(target, ()), *queue] for target, queue in self._queues.items()}
+        left = {
+            target: [*queue, *(message for pack in self._in_flight[target] for message in pack)]
+            for target, queue in self._queues.items()
+        }
         return {
             target: min(message.id for message in messages) for target, messages in left.items() if messages
         }
@@ -264,3 +280,12 @@ def _pack(queue: deque[Message]) -> list[Message]:
         total += len(queue[0].body)
         pack.append(queue.popleft())
     return pack
+
+
+def _fills_a_pack(queue: deque[Message]) -> bool:
+    total = 0
+    for number, message in enumerate(queue, start=1):
+        total += len(message.body)
+        if number == MAX_PACK_MESSAGES or total >= MAX_PACK_BYTES:
+            return True
+    return False

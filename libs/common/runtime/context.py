@@ -175,8 +175,11 @@ class SharedContext(Context):
         pool: asyncpg.Pool,
         producer: Producer,
         tools: Tools | None = None,
+        faults: FaultPoints | None = None,
     ) -> None:
-        super().__init__(message, pool=pool, producer=producer, end=_ended_already, tools=tools)
+        super().__init__(
+            message, pool=pool, producer=producer, end=_ended_already, tools=tools, faults=faults
+        )
         self._conn = conn
         self._open = True  # before the handler began, and after it has ended
         self.broken = False

@@ -66,6 +66,8 @@ class Dispatcher:
         self._gates = Gates(clock)
         self._ledger = Ledger(clock)
         self._running: dict[asyncio.Task[Results], Job] = {}
+        self._inflight = metrics.INFLIGHT.labels(plan().consumer)  # looked up once: they are set for each job
+        self._in_hand = metrics.IN_HAND.labels(plan().consumer)
 
     def waiting(self, lane: Lane) -> int:
         """Messages in hand that were not started."""
@@ -189,8 +191,8 @@ class Dispatcher:
         for delivery in job.group:
             self._hands.drop(delivery)
         self._ledger.note(job, results)
-        metrics.INFLIGHT.labels(self._plan().consumer).set(self._buffers.running)
-        metrics.IN_HAND.labels(self._plan().consumer).set(len(self._hands))
+        self._inflight.set(self._buffers.running)
+        self._in_hand.set(len(self._hands))
         self.pump()
 
     def _give_back(self, results: Results, *, cancelled: bool) -> None:

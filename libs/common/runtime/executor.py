@@ -158,7 +158,12 @@ class Executor:
 
     async def _share(self, handler: Handler, delivery: Delivery, conn: Connection) -> list[Draft]:
         context = SharedContext(
-            delivery.message, conn, pool=self._pool, producer=self._producer, tools=self._tools
+            delivery.message,
+            conn,
+            pool=self._pool,
+            producer=self._producer,
+            tools=self._tools,
+            faults=self._faults,
         )
         if error := await self._call(handler, delivery.message, context):
             raise error

@@ -73,10 +73,11 @@ class Ledger:
         for result, number in counts.items():
             meters.count(result, number)
         now = self._clock.now().timestamp()
-        for delivery, result in results.items():
-            if result in _ENDS:
-                meters.attempts.observe(delivery.message.attempt)
-                self._ages[delivery.route].observe(max(0.0, now - made_at_seconds(delivery.message.id)))
+        ended = [delivery for delivery, result in results.items() if result in _ENDS]
+        meters.attempts.observe_all([delivery.message.attempt for delivery in ended])
+        for route, ages in self._ages.items():
+            made = [made_at_seconds(delivery.message.id) for delivery in ended if delivery.route == route]
+            ages.observe_all([max(0.0, now - at) for at in made])
         self._write(job, counts, seconds)
 
     def _write(self, job: Job, counts: Counter[str], seconds: float) -> None:

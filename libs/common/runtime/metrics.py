@@ -2,6 +2,8 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from libs.common.metrics import BulkHistogram
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 MESSAGES = Counter(
@@ -10,7 +12,7 @@ MESSAGES = Counter(
 HANDLER_SECONDS = Histogram(
     "worker_handler_duration_seconds", "One call of a handler.", ["handler"], buckets=_SECONDS
 )
-ATTEMPTS = Histogram(
+ATTEMPTS = BulkHistogram(
     "worker_attempts", "Tries a message had when it ended.", ["handler"], buckets=(1, 2, 3, 5, 8, 13)
 )
 INFLIGHT = Gauge("worker_inflight", "Messages being worked on.", ["service"])
@@ -19,7 +21,7 @@ REDELIVERED = Counter("worker_redelivered_total", "Messages RabbitMQ brought aga
 COPIES = Counter("worker_copies_total", "Second copies of a message that had no effect.", ["service"])
 CLAIMED = Counter("worker_claimed_total", "Messages claimed from Postgres.", ["service", "way"])
 GIVEN_BACK = Counter("worker_given_back_total", "Messages returned unworked.", ["service", "reason"])
-END_TO_END = Histogram(
+END_TO_END = BulkHistogram(
     "event_end_to_end_seconds",
     "From acceptance to the commit of its effect.",
     ["route"],

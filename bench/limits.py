@@ -1,0 +1,96 @@
+"""What Postgres and asyncpg allow on this machine: the outbox drained by the least code that does it once in effect.
+
+No history, no retries, no lanes, no second consumer: nothing but the row's deletion and the handler's row in one
+transaction. These are the prototypes behind the limits of the design; a runtime cannot be quicker than they are.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from uuid import UUID
+
+import asyncpg
+
+from bench.handlers import WRITE, WRITE_MANY
+
+_CLAIM = """
+WITH leased AS (
+    UPDATE webhooks.outbox SET holder = 'limit', leased_until = now() + interval '1 minute'
+    WHERE destination = 'worker' AND lane = 'default' AND id = ANY (ARRAY(
+        SELECT id FROM webhooks.outbox
+        WHERE destination = 'worker' AND lane = 'default' AND id > $1 AND leased_until IS NULL
+        ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED))
+    RETURNING id
+)
+SELECT m.id, m.body
+FROM leased AS l CROSS JOIN LATERAL (SELECT id, body FROM webhooks.messages WHERE id = l.id OFFSET 0) AS m
+ORDER BY m.id
+"""
+_END = "DELETE FROM webhooks.outbox WHERE destination = 'worker' AND lane = 'default' AND id = $1"
+_END_MANY = (
+    "DELETE FROM webhooks.outbox WHERE destination = 'worker' AND lane = 'default' AND id = ANY ($1::uuid[])"
+)
+
+CONNECTIONS = 16  # as many as the worker runs handlers at once
+_CLAIMED = 100
+
+Work = Callable[[asyncpg.Connection, Sequence[UUID]], Awaitable[None]]
+
+
+async def one_by_one(conn: asyncpg.Connection, ids: Sequence[UUID]) -> None:
+    """One transaction for each message."""
+    for identifier in ids:
+        async with conn.transaction():
+            await conn.execute(_END, identifier)
+            await conn.execute(WRITE, str(identifier))
+
+
+async def sharing(conn: asyncpg.Connection, ids: Sequence[UUID]) -> None:
+    """One transaction for all, one statement for each: handlers that know nothing of each other."""
+    async with conn.transaction():
+        await conn.execute(_END_MANY, ids)
+        for identifier in ids:
+            await conn.execute(WRITE, str(identifier))
+
+
+async def batch(conn: asyncpg.Connection, ids: Sequence[UUID]) -> None:
+    """One transaction and two statements for all."""
+    async with conn.transaction():
+        await conn.execute(_END_MANY, ids)
+        await conn.execute(WRITE_MANY, [str(identifier) for identifier in ids])
+
+
+async def drain(url: str, work: Work, *, group: int) -> None:
+    """Works off what is in the outbox, `group` messages for each call of `work`."""
+    claims: asyncio.Queue[Sequence[UUID]] = asyncio.Queue(2 * CONNECTIONS)
+    async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+        workers = [
+            tasks.create_task(_work_off(await _connected(stack, url), claims, work))
+            for _ in range(CONNECTIONS)
+        ]
+        await _claim_all(await _connected(stack, url), claims, group)
+        await claims.join()
+        for worker in workers:
+            worker.cancel()
+
+
+async def _connected(stack: AsyncExitStack, url: str) -> asyncpg.Connection:
+    conn = await asyncpg.connect(url)
+    stack.push_async_callback(conn.close)
+    return conn
+
+
+async def _claim_all(conn: asyncpg.Connection, claims: "asyncio.Queue[Sequence[UUID]]", group: int) -> None:
+    after = UUID(int=0)
+    while rows := await conn.fetch(_CLAIM, after, _CLAIMED):
+        ids = [row["id"] for row in rows]
+        after = ids[-1]
+        for first in range(0, len(ids), group):
+            await claims.put(ids[first : first + group])
+
+
+async def _work_off(conn: asyncpg.Connection, claims: "asyncio.Queue[Sequence[UUID]]", work: Work) -> None:
+    while True:
+        ids = await claims.get()
+        await work(conn, ids)
+        claims.task_done()
