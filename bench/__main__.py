@@ -28,6 +28,8 @@ BENCHMARKS = {
     "scaling": "more processes, what a message costs, and what it costs to have nothing to do",
     "outage": "how fast a backlog goes after an outage while traffic goes on",
     "admin": "calling the Admin API through the client, against plain aiohttp to the same server",
+    "pixels": "pixel events from HTTP batches to rows, against one plain deduplicating INSERT of the same rows",
+    "pixels_memory": "the size of ingest and worker over millions of pixel events",
     "sessions": "knowing who calls by session token, and getting a shop's token with and without the cache",
 }
 

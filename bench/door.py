@@ -11,13 +11,13 @@ from libs.common.clock import SystemClock
 from libs.common.contracts.envelope import Draft, Receipt
 from libs.common.contracts.topology import Lane
 from libs.common.db import connection, open_pool
+from libs.common.deadlines import Deadlines
 from libs.common.ids import IdFactory
 from libs.common.outbox import put_store
 from libs.common.outbox.put_store import Outgoing
 from libs.common.service import Service, serve, start
 from libs.common.shopify.signatures import WebhookVerifier
 from services.webhooks.config import Settings
-from services.webhooks.deadlines import Deadlines
 from services.webhooks.rejected import open_rejected_log
 from services.webhooks.routes import Endpoints
 from services.webhooks.service import Accepts

@@ -21,6 +21,7 @@ from services.cli.local import free_port, locked, make_secrets, open_folder, sec
 SERVICES: Mapping[str, str] = {
     "auth": "services.auth",
     "webhooks": "services.webhooks",
+    "ingest": "services.ingest",
     "worker": "services.worker",
 }
 """Every service and its package, in the order they open; imported when needed: other commands stay quick."""

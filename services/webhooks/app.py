@@ -7,6 +7,7 @@ import asyncpg
 
 from libs.common.clock import Clock, SystemClock
 from libs.common.db import connection, database_away_named, direct_connections, open_pool
+from libs.common.deadlines import Deadlines
 from libs.common.errors import DatabaseAway
 from libs.common.outbox.circuit import State
 from libs.common.outbox.faults import FaultPoints
@@ -24,7 +25,6 @@ from libs.common.tasks import Part, background
 from libs.common.web import require_ops
 from services.webhooks import store
 from services.webhooks.config import Settings
-from services.webhooks.deadlines import Deadlines
 from services.webhooks.privacy_store import HOLDINGS
 from services.webhooks.rejected import open_rejected_log
 from services.webhooks.routes import Endpoints

@@ -10,13 +10,13 @@ from aiohttp import web
 
 from libs.common.clock import Clock
 from libs.common.contracts.envelope import Receipt
+from libs.common.deadlines import Deadlines
 from libs.common.errors import DatabaseAway
 from libs.common.shopify.signatures import WebhookVerifier
 from libs.common.shopify.webhook_headers import Format, safe_text
 from libs.common.web import BodyIncomplete, BodyTooLarge, BodyTooSlow, Problem, json_response, note, read_body
 from services.webhooks import metrics, service
 from services.webhooks.config import Settings
-from services.webhooks.deadlines import Deadlines
 from services.webhooks.rejected import RejectedLog
 from services.webhooks.service import Delivery, Reason, Rejected
 from services.webhooks.store import Rejection

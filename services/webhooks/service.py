@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from libs.common.contracts.envelope import Draft, Receipt
+from libs.common.deadlines import Deadlines
 from libs.common.errors import DatabaseAway, ShopbusError
 from libs.common.shopify.shop_domain import InvalidShopDomain, shop_domain
 from libs.common.shopify.signatures import Signer, WebhookVerifier
@@ -21,7 +22,6 @@ from libs.common.shopify.webhook_headers import (
     read,
 )
 from services.webhooks import metrics
-from services.webhooks.deadlines import Deadlines
 
 DEFAULT_CONTENT_TYPE = "application/json"
 

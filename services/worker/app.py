@@ -21,6 +21,7 @@ from libs.common.runtime.handlers import Registry, collect, discover
 from libs.common.runtime.schedules import Schedules
 from libs.common.runtime.watchdog import Watchdog
 from libs.common.service import Service, serve, until_signalled
+from libs.common.session_settings import session_guard
 from libs.common.shopify.admin.client import AdminClient
 from libs.common.shopify.admin.open import open_admin
 from libs.common.tasks import Part, background
@@ -28,7 +29,10 @@ from libs.common.web import require_ops
 from services.worker import routes, routes_privacy
 from services.worker.config import Settings
 from services.worker.consumers import with_own
+from services.worker.events import Events
+from services.worker.pixel_partitions import Partitions
 from services.worker.privacy import open_privacy
+from services.worker.routes_events import EventsEndpoints
 from services.worker.service import Books, database_check
 from services.worker.sweep import Sweep
 
@@ -65,7 +69,11 @@ async def open_service(
         guard = require_ops(settings.ops_token)
         yield Service(
             NAME,
-            routes=[*routes.routes(books, guard), *routes_privacy.routes(privacy, settings, guard)],
+            routes=[
+                *routes.routes(books, guard),
+                *routes_privacy.routes(privacy, settings, guard),
+                *EventsEndpoints(Events(books), clock).routes(session_guard(settings, clock).fetched),
+            ],
             checks={"database": partial(database_check, books)},
             notes={"work": consumer.state},
         )
@@ -116,11 +124,13 @@ async def _working(
     clock: Clock,
     own: Mapping[str, Part],
 ) -> AsyncIterator[None]:
+    partitions = Partitions(pool, clock, settings.database_timeout_seconds, settings.pixel_retention_days)
     watchdog = Watchdog(asyncio.get_running_loop(), limit=settings.consumer_blocked_seconds)
     watchdog.start()
     parts: dict[str, Part] = {
         "consumer": consumer.run,
         "schedules": Schedules(NAME, registry.handlers, pool, producer, clock).run,
+        "pixel partitions": partitions.run,
         "gauges": partial(gauges_loop, pool, SOURCES, CONSUMERS, clock),
         "retention": partial(retention_loop, pool, SOURCES, CONSUMERS, settings.retention_days, clock),
         **own,

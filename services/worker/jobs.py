@@ -66,22 +66,24 @@ def read_filter(given: Mapping[str, object]) -> Filter:
     """Raises `BadParameter`."""
     return Filter(
         status=_status(given),
-        type=_text(given, "type"),
+        type=read_text(given, "type"),
         shop=_shop(given),
-        since=_moment(given, "since"),
-        until=_moment(given, "until"),
+        since=read_moment(given, "since"),
+        until=read_moment(given, "until"),
     )
 
 
-def read_limit(given: Mapping[str, object], otherwise: int, most: int) -> int:
-    """Raises `BadParameter` unless it is from 1 to `most`, as a number or its digits."""
-    value = given.get("limit")
+def read_limit(
+    given: Mapping[str, object], otherwise: int, most: int, *, name: str = "limit", least: int = 1
+) -> int:
+    """Raises `BadParameter` unless it is from `least` to `most`, as a number or its digits."""
+    value = given.get(name)
     if value is None:
         return otherwise
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:  # noqa: PLR2004
         value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-        raise BadParameter("limit", f"a whole number from 1 to {most}")
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise BadParameter(name, f"a whole number from {least} to {most}")
     return value
 
 
@@ -100,7 +102,7 @@ def write_cursor(before: UUID) -> str:
 
 def read_cursor(given: Mapping[str, object]) -> UUID:
     """Raises `BadParameter` for anything `write_cursor` did not write."""
-    text = _text(given, "cursor")
+    text = read_text(given, "cursor")
     if text is None:
         return LAST_ID
     try:
@@ -117,7 +119,8 @@ def read_id(text: str) -> UUID:
         raise BadParameter("id", "a message id like 019aa3c0-7e55-7000-8000-0123456789ab") from None
 
 
-def _text(given: Mapping[str, object], name: str) -> str | None:
+def read_text(given: Mapping[str, object], name: str) -> str | None:
+    """Raises `BadParameter` for what is long or cannot be printed; empty is absent."""
     value = given.get(name)
     if value is None or value == "":
         return None
@@ -127,7 +130,7 @@ def _text(given: Mapping[str, object], name: str) -> str | None:
 
 
 def _status(given: Mapping[str, object]) -> Status | None:
-    text = _text(given, "status")
+    text = read_text(given, "status")
     try:
         return None if text is None else Status(text)
     except ValueError:
@@ -135,15 +138,16 @@ def _status(given: Mapping[str, object]) -> Status | None:
 
 
 def _shop(given: Mapping[str, object]) -> str | None:
-    text = _text(given, "shop")
+    text = read_text(given, "shop")
     try:
         return None if text is None else shop_domain(text)
     except InvalidShopDomain:
         raise BadParameter("shop", "a shop's domain like name.myshopify.com") from None
 
 
-def _moment(given: Mapping[str, object], name: str) -> datetime | None:
-    text = _text(given, name)
+def read_moment(given: Mapping[str, object], name: str) -> datetime | None:
+    """Raises `BadParameter` for what is no time; one without an offset is in UTC."""
+    text = read_text(given, name)
     if text is None:
         return None
     for spelling in (text, text.replace(" ", "+")):  # a plus that nobody escaped arrives as a blank

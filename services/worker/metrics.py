@@ -18,6 +18,19 @@ PRIVACY_ENDED = Counter(
     "Privacy requests that are over, by outcome: done, repeated (nothing was left to erase), superseded.",
     ["kind", "outcome"],
 )
+PIXEL_EVENTS = Counter(
+    "pixel_events_total",
+    "Pixel events taken out of frames: stored, or repeated and there already.",
+    ["outcome"],
+)
+PIXEL_PARTITIONS = Counter(
+    "pixel_partitions_total",
+    "Partitions of pixel events: made, dropped, or left since a lock was not to be had.",
+    ["what"],
+)
+PIXEL_UNPLACED = Gauge(
+    "pixel_events_unplaced", "Stored pixel events of days without a partition: of clocks that are far off."
+)
 SWEPT = Counter(
     "worker_swept_total",
     "Messages that were cancelled before they were started, because their shop had removed the app.",

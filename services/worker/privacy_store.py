@@ -13,6 +13,10 @@ FIND_ORDERS = "SELECT * FROM worker.orders WHERE shop = $1 AND order_id = ANY ($
 ERASE_ORDERS = "DELETE FROM worker.orders WHERE shop = $1 AND order_id = ANY ($2::bigint[])"
 ERASE_SHOPS_ORDERS = "DELETE FROM worker.orders WHERE shop = $1 AND triggered_at <= $2"
 
+FIND_EVENTS = "SELECT * FROM worker.pixel_events WHERE shop = $1 AND content::text ~* $2"
+ERASE_EVENTS = "DELETE FROM worker.pixel_events WHERE shop = $1 AND content::text ~* $2"
+ERASE_SHOPS_EVENTS = "DELETE FROM worker.pixel_events WHERE shop = $1 AND received_at <= $2"
+
 # Also what was found for somebody else and names the person.
 ERASE_ITEMS = """
 DELETE FROM worker.privacy_items AS i USING worker.privacy_cases AS c
@@ -51,6 +55,13 @@ HOLDINGS = Holdings(
             find=Statement(FIND_ORDERS, ("shop", "all_orders")),
             erase=Statement(ERASE_ORDERS, ("shop", "orders")),
             erase_shop=Statement(ERASE_SHOPS_ORDERS, ("shop", "before")),
+        ),
+        Personal(
+            "pixel_events",
+            ("shop", "client_id", "content"),
+            find=Statement(FIND_EVENTS, ("shop", "pattern")),
+            erase=Statement(ERASE_EVENTS, ("shop", "pattern")),
+            erase_shop=Statement(ERASE_SHOPS_EVENTS, ("shop", "before")),
         ),
         Personal(
             "privacy_items",

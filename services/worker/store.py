@@ -9,7 +9,15 @@ NEEDED = (
     *(f"{source}.{table}" for source in SOURCES for table in ("messages", "outbox")),
     *(
         f"worker.{table}"
-        for table in ("scheduled", "failed", "history", "schedules", "orders", "privacy_cases")
+        for table in (
+            "scheduled",
+            "failed",
+            "history",
+            "schedules",
+            "orders",
+            "privacy_cases",
+            "pixel_events",
+        )
     ),
     "shopify.budgets",
 )

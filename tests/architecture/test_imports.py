@@ -15,10 +15,10 @@ SKELETON = (
     "libs/common/__init__.py",
     "libs/common/clock.py",
     "services/__init__.py",
-    *(f"services/{name}/__init__.py" for name in ("auth", "cli", "sandbox", "webhooks", "worker")),
+    *(f"services/{name}/__init__.py" for name in ("auth", "cli", "ingest", "sandbox", "webhooks", "worker")),
     *(
         f"services/{name}/{part}.py"
-        for name in ("auth", "webhooks", "worker")
+        for name in ("auth", "ingest", "webhooks", "worker")
         for part in ("app", "routes", "service", "store")
     ),
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from services.ingest.routes import ADDRESS as PIXELS
 from services.webhooks.routes import ADDRESS
 from services.webhooks.service import Reason
 from tests.defined_metrics import ROOT, defined_metrics
@@ -86,9 +87,9 @@ def test_rules_read_only_series_that_the_code_defines(path: Path) -> None:
     assert not {name for expression in expressions for name in series_in(expression)} - known
 
 
-def test_rules_name_the_webhook_address_and_its_causes_as_the_code_does() -> None:
+def test_rules_name_addresses_and_causes_as_the_code_does() -> None:
     text = "".join(ALERTS.values())
-    assert set(re.findall(r'route="([^"]+)"', text)) == {ADDRESS}
+    assert set(re.findall(r'route="([^"]+)"', text)) == {ADDRESS, PIXELS}
     assert set(re.findall(r'webhook_rejected_total\{reason="([^"]+)"\}', text)) <= set(Reason)
 
 

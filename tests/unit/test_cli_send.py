@@ -153,7 +153,7 @@ def test_an_unknown_service_is_refused(shopbus: Shopbus) -> None:
     result = shopbus("serve", "everything")
     assert (result.exit_code, result.stderr) == (
         2,
-        "shopbus: no service is called 'everything': there are auth, webhooks, worker\n",
+        "shopbus: no service is called 'everything': there are auth, webhooks, ingest, worker\n",
     )
 
 

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from services.webhooks.deadlines import Deadlines
+from libs.common.deadlines import Deadlines
 from tests.waiting import poll
 
 

@@ -24,10 +24,10 @@ class Lane(StrEnum):
 
 LANE_WEIGHTS = {Lane.CRITICAL: 8, Lane.DEFAULT: 4, Lane.OVERFLOW: 2, Lane.BULK: 1}
 
-SOURCES = ("webhooks", "auth", "worker")
+SOURCES = ("webhooks", "auth", "ingest", "worker")
 """Schemas that hold an outbox, in the order consumers look at them."""
 
-CONSUMERS = ("worker", "auth", "webhooks")
+CONSUMERS = ("worker", "auth", "webhooks", "ingest")
 """Services that work on messages; each has `scheduled`, `failed` and `history` in its schema of the same name."""
 
 
@@ -48,7 +48,7 @@ ROUTES = (
     Route("webhook.app.scopes_update", Lane.CRITICAL, ("worker", "auth")),
     *(Route(f"privacy.*.{name}", Lane.CRITICAL, (name,)) for name in CONSUMERS),  # each erases its own schema
     Route("privacy.#", Lane.CRITICAL),
-    Route("shop.#", Lane.CRITICAL),
+    Route("shop.#", Lane.CRITICAL, ("worker", "ingest")),
     Route("token.#", Lane.CRITICAL),
     Route("install.#", Lane.CRITICAL),
     Route("pixel.#", Lane.BULK),

@@ -1,0 +1,34 @@
+"""What ingest holds of people and shops. Frames are found by their shop; they are deflated, and kept for days only."""
+
+from libs.common.privacy.declarations import (
+    CONSUMER_TABLES,
+    PRODUCER_TABLES,
+    Free,
+    Holdings,
+    Personal,
+    Statement,
+)
+
+ERASE_QUARANTINE = "DELETE FROM ingest.quarantine WHERE shop = $1 AND sample ~* $2"
+ERASE_SHOPS_QUARANTINE = "DELETE FROM ingest.quarantine WHERE shop = $1 AND at <= $2"
+ERASE_KEYS = "DELETE FROM ingest.extension_keys WHERE shop = $1"
+ERASE_VERSIONS = "DELETE FROM ingest.extension_versions WHERE shop = $1"
+ERASE_EXTENSION = "DELETE FROM ingest.extensions WHERE shop = $1"
+
+HOLDINGS = Holdings(
+    "ingest",
+    (
+        *PRODUCER_TABLES,
+        *CONSUMER_TABLES,
+        Personal(
+            "quarantine",
+            ("shop", "detail", "sample"),
+            erase=Statement(ERASE_QUARANTINE, ("shop", "pattern")),
+            erase_shop=Statement(ERASE_SHOPS_QUARANTINE, ("shop", "before")),
+        ),
+        Personal("extension_keys", ("shop", "key"), erase_shop=Statement(ERASE_KEYS)),
+        Personal("extension_versions", ("shop",), erase_shop=Statement(ERASE_VERSIONS)),
+        Personal("extensions", ("shop", "hosts"), erase_shop=Statement(ERASE_EXTENSION)),
+        Free("limits", "keys and addresses, until their buckets are full again: seconds"),
+    ),
+)

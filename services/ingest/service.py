@@ -1,0 +1,156 @@
+"""What services/ingest does with a request: whose it is, whether there is room, and which of its events are kept."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from libs.common.clock import Clock
+from libs.common.contracts.pixel_frame import PixelEvent
+from libs.common.errors import ShopbusError
+from libs.common.shopify import pixel_marks
+from libs.common.shopify.pixel_marks import Mark
+from libs.common.shopify.webhook_headers import safe_text
+from services.ingest import bodies, metrics
+from services.ingest.bodies import Batch, Unreadable
+from services.ingest.events import Bad, Bounds, Cause, Fits, Judge
+from services.ingest.frames import Frames, Request
+from services.ingest.keys import Keys
+from services.ingest.limits import Limits
+from services.ingest.store import KnownKey, Quarantined
+from services.ingest.versions import Sightings
+
+SAMPLES = 20  # events of one request that are put into quarantine; the others are only counted
+_SAMPLE_LENGTH, _DETAIL_LENGTH, _VERSION_LENGTH = 2_000, 200, 32
+_MARKED = {mark.value: metrics.MARKED.labels(pixel_marks.names(mark.value)[0]) for mark in Mark}
+_DROPPED = {cause: metrics.DROPPED.labels(cause.value) for cause in Cause}
+
+
+class UnknownKey(ShopbusError):
+    """The public key is none of ours, or is none that is in use any more."""
+
+
+class NoKey(ShopbusError):
+    """The request names no public key: as `key` in its object, as `?key=` or as X-Shopbus-Key."""
+
+
+class TooMuch(ShopbusError):
+    """More than the key or the address may send."""
+
+    def __init__(self, what: str, seconds: float) -> None:
+        super().__init__(f"too many events from this {what}")
+        self.what, self.seconds = what, seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a request, for its line in the log."""
+
+    shop: str
+    accepted: int
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ingest:
+    """Takes in requests."""
+
+    keys: Keys
+    by_key: Limits
+    by_address: Limits
+    frames: Frames
+    sightings: Sightings
+    bounds: Bounds
+    fits: Fits
+    clock: Clock
+    most_events: int
+
+    def wait_of(self, address: str) -> float | None:
+        """For how many seconds nothing is taken from this address, as far as is known without asking."""
+        return self.by_address.refused(address)
+
+    async def take(self, body: bytes, key: str | None, address: str) -> Outcome:
+        """Returns after the commit; raises `NoKey`, `UnknownKey`, `TooMuch` or `DatabaseAway`."""
+        batch = bodies.read(body)
+        named, events = batch.key or key, len(batch.values)
+        await self._room(self.by_address, "address", address, events)
+        if not named:
+            raise NoKey
+        known = await self.keys.find(named)
+        if known is None or not known.active:
+            raise UnknownKey
+        await self._room(self.by_key, "key", named, events)
+        return await self._keep(batch, known)
+
+    async def _room(self, limits: Limits, what: str, name: str, events: int) -> None:
+        seconds = await limits.take(name, max(1, events))
+        if seconds is not None:
+            metrics.LIMITED.labels(what).inc()
+            raise TooMuch(what, seconds)
+
+    async def _keep(self, batch: Batch, known: KnownKey) -> Outcome:
+        now, version = self.clock.now(), _version(batch.version)
+        judge = Judge(self.bounds, self.fits, known.hosts, version, int(now.timestamp() * 1000))
+        events, bad = _judged(judge, batch.values, self.most_events)
+        aside = [
+            Quarantined(
+                now, known.shop, verdict.cause.value, version, verdict.detail[:_DETAIL_LENGTH], sample
+            )
+            for verdict, sample in bad[:SAMPLES]
+        ]
+        size = sum(len(event.content) for event in events)
+        if events or aside:
+            await self.frames.keep(Request(known.shop, events, aside, size))
+        _count(batch, events, [verdict for verdict, _ in bad], judge.now_ms)
+        if events:
+            self.sightings.saw(known.shop, version, len(events), now)
+        return Outcome(known.shop, len(events), len(bad))
+
+
+def _judged(judge: Judge, values: Sequence[Any], most: int) -> tuple[list[PixelEvent], list[tuple[Bad, str]]]:
+    events: list[PixelEvent] = []
+    bad: list[tuple[Bad, str]] = []
+    for value in values[:most]:
+        try:
+            events.append(judge.judge(value))
+        except Bad as verdict:
+            bad.append((verdict, _sample(value) if len(bad) < SAMPLES else ""))
+    too_many = Bad(Cause.TOO_MANY, f"a request carries up to {most} events")
+    bad += [(too_many, _sample(value) if len(bad) < SAMPLES else "") for value in values[most:]]
+    return events, bad
+
+
+def _sample(value: Any) -> str:
+    """How it begins."""
+    if isinstance(value, Unreadable):
+        text = value.text[:_SAMPLE_LENGTH]
+    else:
+        try:
+            text = orjson.dumps(value)[: 4 * _SAMPLE_LENGTH].decode("utf-8", "ignore")
+        except TypeError:
+            text = f"a {type(value).__name__} that cannot be written as JSON"
+    return safe_text(text[:_SAMPLE_LENGTH])
+
+
+def _version(text: str | None) -> str | None:
+    if text is None or not text.isprintable():
+        return None
+    return text[:_VERSION_LENGTH]
+
+
+def _count(batch: Batch, events: Sequence[PixelEvent], bad: Iterable[Bad], now_ms: int) -> None:
+    metrics.RECEIVED.inc(len(batch.values))
+    metrics.BATCH.observe(len(batch.values))
+    metrics.ACCEPTED.inc(len(events))
+    for verdict in bad:
+        _DROPPED[verdict.cause].inc()
+    newest = 0
+    for event in events:
+        newest = max(newest, event.occurred_ms)
+        if event.marks:
+            for bit, counter in _MARKED.items():
+                if event.marks & bit:
+                    counter.inc()
+    if events:
+        metrics.SKEW.observe(abs(now_ms - newest) / 1000)
