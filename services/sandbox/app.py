@@ -18,11 +18,13 @@ from services.sandbox.news import open_news
 from services.sandbox.routes import Endpoints
 from services.sandbox.routes_admin_api import AdminApi
 from services.sandbox.routes_store import StoreRoutes
+from services.sandbox.routes_storefront import StorefrontEndpoints
 from services.sandbox.sender import Patience
 from services.sandbox.setup import Setup
 from services.sandbox.stage import WEBHOOKS, Stage
 from services.sandbox.stock import Stock
 from services.sandbox.store import Shelves
+from services.sandbox.storefront_pages import StorefrontPages
 from services.sandbox.weather import Weather
 
 NAME = "sandbox"
@@ -68,4 +70,5 @@ async def open_service(
             stage, grants, stock, buckets, workshop, settings.shopify_api_version, setup.api_weather
         )
         pages = Endpoints(stage, grants, news, weather or Weather(), store.overview)
-        yield Service(NAME, [*pages.routes(), *api.routes(), *store.routes()])
+        front = StorefrontEndpoints(StorefrontPages(stage, grants.ledger))
+        yield Service(NAME, [*pages.routes(), *api.routes(), *store.routes(), *front.routes()])

@@ -1,0 +1,77 @@
+// The panel that shows which events there were and what became of them, and the question for consent.
+
+const MOST = 60;
+
+export class Panel {
+  #key;
+  #entries;
+  #manager;
+
+  constructor(manager, { myshopifyDomain }) {
+    this.#manager = manager;
+    this.#key = `sandbox.${myshopifyDomain}.panel`;
+    this.#entries = JSON.parse(sessionStorage.getItem(this.#key)) ?? [];
+    manager.addEventListener("event", ({ detail: { event, state } }) => this.#note(event, state));
+    manager.addEventListener("sent", ({ detail: { ids, state } }) => this.#mark(ids, state));
+    manager.addEventListener("failed", ({ detail }) => this.#say(`The pixel cannot run: ${detail.message}`));
+    manager.addEventListener("loaded", () => (document.body.dataset.pixel = "loaded"));
+    manager.addEventListener("decided", () => this.#ask());
+    document.querySelector("#clear").addEventListener("click", () => this.#clear());
+    this.#listen();
+    this.#ask();
+    this.#draw();
+  }
+
+  #listen() {
+    for (const answer of ["accepted", "declined"]) {
+      document.querySelector(`#${answer}`).addEventListener("click", () => this.#manager.decide(answer));
+    }
+    document.querySelector("#privacy").addEventListener("click", () => (document.querySelector("#banner").hidden = false));
+  }
+
+  #ask() {
+    document.querySelector("#banner").hidden = this.#manager.consent !== null;
+    document.querySelector("#choice").textContent = this.#manager.consent ?? "not asked yet";
+  }
+
+  #note({ id, name, seq, type }, state) {
+    const known = this.#entries.find((entry) => entry.id === id);
+    if (known) known.state = state;
+    else this.#entries = [{ id, name, seq, type, state }, ...this.#entries].slice(0, MOST);
+    this.#draw();
+  }
+
+  #mark(ids, state) {
+    for (const entry of this.#entries) {
+      if (ids.includes(entry.id) && entry.state !== "stored") entry.state = state;
+    }
+    this.#draw();
+  }
+
+  #clear() {
+    this.#entries = [];
+    this.#draw();
+  }
+
+  #say(text) {
+    document.querySelector("#trouble").textContent = text;
+  }
+
+  #draw() {
+    sessionStorage.setItem(this.#key, JSON.stringify(this.#entries));
+    document.querySelector("#events").replaceChildren(...this.#entries.map(row));
+    const stored = this.#entries.filter(({ state }) => state === "stored").length;
+    document.querySelector("#counted").textContent = `${this.#entries.length} seen, ${stored} stored by the app`;
+  }
+}
+
+const row = ({ id, name, seq, type, state }) => {
+  const item = document.createElement("li");
+  Object.assign(item.dataset, { id, name, state });
+  item.title = id;
+  item.append(labelled("b", name), labelled("small", `#${seq}${type === "custom" ? " · custom" : ""}`),
+    labelled("span", state));
+  return item;
+};
+
+const labelled = (tag, text) => Object.assign(document.createElement(tag), { textContent: text });
