@@ -6,6 +6,7 @@ export class Panel {
   #key;
   #entries;
   #manager;
+  #painting = null;
 
   constructor(manager, { myshopifyDomain }) {
     this.#manager = manager;
@@ -57,8 +58,14 @@ export class Panel {
     document.querySelector("#trouble").textContent = text;
   }
 
+  /** Keeps the list for the next page, and shows it when the browser next paints. */
   #draw() {
     sessionStorage.setItem(this.#key, JSON.stringify(this.#entries));
+    this.#painting ??= requestAnimationFrame(() => this.#paint());
+  }
+
+  #paint() {
+    this.#painting = null;
     document.querySelector("#events").replaceChildren(...this.#entries.map(row));
     const stored = this.#entries.filter(({ state }) => state === "stored").length;
     document.querySelector("#counted").textContent = `${this.#entries.length} seen, ${stored} stored by the app`;
@@ -74,4 +81,9 @@ const row = ({ id, name, seq, type, state }) => {
   return item;
 };
 
-const labelled = (tag, text) => Object.assign(document.createElement(tag), { textContent: text });
+/** Text that may break after an underscore. */
+const labelled = (tag, text) => {
+  const made = document.createElement(tag);
+  for (const part of text.split(/(?<=_)/)) made.append(part, document.createElement("wbr"));
+  return made;
+};
