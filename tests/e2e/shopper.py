@@ -34,6 +34,8 @@ class Shopper:
     root: str  # the store's front
 
     async def visit(self, path: str = "") -> None:
+        if self.page.url.startswith(self.root):
+            await self.taken()
         await self.page.goto(f"{self.root}{path}")
         await self.ready()
 
@@ -52,6 +54,7 @@ class Shopper:
         await self.page.wait_for_selector("body[data-pixel=loaded]")
 
     async def follow(self, selector: str, to: str) -> None:
+        await self.taken()
         await self.page.click(selector)
         await self.page.wait_for_url(to)
         await self.ready()

@@ -7,6 +7,7 @@
 const PREFIX = "shopbus.pixel";
 const KEPT_MS = 7 * 24 * 60 * 60 * 1000;
 const MOST_KEYS = 1000; // of everybody's in this storage that are looked through
+const GROWTH = 50; // keys that may be added between asking how many there are and asking for each
 
 /** @typedef {import("./pack.js").Packed} Packed */
 
@@ -49,7 +50,8 @@ export class Journal {
 
   /** @returns {Promise<string[]>} */
   async #keys() {
-    const length = Math.min((await this.#quietly(this.#storage.length())) ?? 0, MOST_KEYS);
+    const known = (await this.#quietly(this.#storage.length())) ?? 0;
+    const length = Math.min(known + GROWTH, MOST_KEYS);
     const keys = await Promise.all(Array.from({ length }, (_, place) => this.#quietly(this.#storage.key(place))));
     return keys.filter((key) => key?.startsWith(this.#prefix));
   }

@@ -163,6 +163,23 @@ test("a page that ends leaves its events to the next one, which keeps their ids"
   assert.equal(storage.items.size, 0);
 });
 
+test("a key that is added while the storage is looked through hides none that was there", async () => {
+  const storage = new FakeStorage();
+  const first = started({ storage });
+  first.app.answers = [pending().promise];
+  const ids = publish(first, 3);
+  await first.clock.pass(SECOND);
+  const { length } = storage;
+  storage.length = async () => {
+    const count = await length();
+    storage.items = new Map([["another", "early"], ...storage.items]);
+    return count;
+  };
+  const second = started({ storage });
+  await second.clock.pass(SECOND);
+  assert.deepEqual(second.app.ids, ids);
+});
+
 test("what another tab still has to send is not taken from it", async () => {
   const storage = new FakeStorage();
   const one = started({ storage });

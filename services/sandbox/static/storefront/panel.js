@@ -16,7 +16,7 @@ export class Panel {
     manager.addEventListener("sent", ({ detail: { ids, state } }) => this.#mark(ids, state));
     manager.addEventListener("failed", ({ detail }) => this.#say(`The pixel cannot run: ${detail.message}`));
     manager.addEventListener("loaded", () => (document.body.dataset.pixel = "loaded"));
-    manager.addEventListener("decided", () => this.#ask());
+    manager.addEventListener("decided", ({ detail: { answer } }) => this.#decided(answer));
     document.querySelector("#clear").addEventListener("click", () => this.#clear());
     this.#listen();
     this.#ask();
@@ -33,6 +33,15 @@ export class Panel {
   #ask() {
     document.querySelector("#banner").hidden = this.#manager.consent !== null;
     document.querySelector("#choice").textContent = this.#manager.consent ?? "not asked yet";
+  }
+
+  /** Events that the app does not have when the shopper declines are forgotten. */
+  #decided(answer) {
+    for (const entry of this.#entries) {
+      if (answer === "declined" && entry.state !== "stored" && entry.state !== "no pixel") entry.state = "declined";
+    }
+    this.#draw();
+    this.#ask();
   }
 
   #note({ id, name, seq, type }, state) {

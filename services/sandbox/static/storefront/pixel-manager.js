@@ -7,6 +7,7 @@ export class PixelManager extends EventTarget {
   #told;
   #worker = null;
   #held = []; // seen before the shopper agreed; handed over afterwards
+  #undelivered = new Set(); // on their way to the pixel
 
   constructor(told) {
     super();
@@ -23,7 +24,7 @@ export class PixelManager extends EventTarget {
     localStorage.setItem(this.#key("consent"), answer);
     this.#worker?.postMessage({ type: "consent", event: { customerPrivacy: this.#privacy() } });
     this.#loadIfAllowed();
-    this.#say("decided", {});
+    this.#say("decided", { answer });
   }
 
   /** A standard event. */
@@ -36,13 +37,24 @@ export class PixelManager extends EventTarget {
     this.#publish({ name, type: "custom", customData });
   }
 
+  /** Waits until the pixel has what was published: pages that leave right afterwards ask for it. */
+  async delivered() {
+    while (this.#undelivered.size > 0) await new Promise((resolve) => this.addEventListener("delivered", resolve, { once: true }));
+  }
+
   #publish(kind) {
     const event = { id: newId(), ...kind, clientId: clientId(), seq: this.#next(), timestamp: new Date().toISOString(),
       context: this.#context() };
     const open = this.#worker !== null && this.#allowed();
-    this.#say("event", { event, state: open ? "with the pixel" : this.#told.pixel ? "held" : "no pixel" });
-    if (open) this.#worker.postMessage({ type: "event", event });
+    this.#say("event", { event, state: open ? "with the pixel" : this.#closed() });
+    if (open) this.#hand(event);
     else if (this.consent === null) this.#held.push(event);
+  }
+
+  /** Why an event does not go to the pixel. */
+  #closed() {
+    if (this.#told.pixel === null) return "no pixel";
+    return this.consent === null ? "held" : "declined";
   }
 
   #allowed() {
@@ -65,8 +77,13 @@ export class PixelManager extends EventTarget {
     this.#worker.postMessage({ type: "start", settings: this.#told.pixel.settings, init: this.#init(), script });
     for (const event of this.#held.splice(0)) {
       this.#say("event", { event, state: "with the pixel" });
-      this.#worker.postMessage({ type: "event", event });
+      this.#hand(event);
     }
+  }
+
+  #hand(event) {
+    this.#undelivered.add(event.id);
+    this.#worker.postMessage({ type: "event", event });
   }
 
   #init() {
@@ -78,8 +95,11 @@ export class PixelManager extends EventTarget {
   }
 
   #hear(data) {
-    if (data.type === "call") this.#answer(data);
-    else this.#say(data.type, data);
+    if (data.type === "call") return this.#answer(data);
+    if (data.type === "delivered") this.#undelivered.delete(data.id);
+    if (data.type === "failed") this.#undelivered.clear();
+    this.#say(data.type, data);
+    if (data.type === "failed") this.#say("delivered", {});
   }
 
   #answer({ call, object, method, values }) {

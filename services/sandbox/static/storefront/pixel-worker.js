@@ -7,6 +7,7 @@ const subscribers = [];
 const consentListeners = [];
 const early = [];
 let api = null;
+let loaded = false;
 let last = 0;
 
 const HIDDEN = ["postMessage", "importScripts", "XMLHttpRequest", "WebSocket", "EventSource", "indexedDB", "caches",
@@ -63,12 +64,16 @@ const hear = (list, names, event) => {
   for (const { name, callback } of [...list]) if (names.includes(name)) callback(structuredClone(event));
 };
 
-const publish = (event) => hear(subscribers, ["all_events", `all_${event.type}_events`, event.name], event);
+const publish = (event) => {
+  hear(subscribers, ["all_events", `all_${event.type}_events`, event.name], event);
+  send({ type: "delivered", id: event.id });
+};
 
 globalThis.shopify = {
   extend(point, callback) {
     if (point !== "WebPixel::Render") throw new Error(`no extension runs at ${point}`);
     callback(api);
+    loaded = true;
     for (const event of early.splice(0)) publish(event);
     send({ type: "loaded" });
   },
@@ -97,5 +102,5 @@ addEventListener("message", ({ data }) => {
   if (data.type === "start") start(data);
   else if (data.type === "returned") settle(data);
   else if (data.type === "consent") hear(consentListeners, ["visitorConsentCollected"], data.event);
-  else if (data.type === "event") subscribers.length ? publish(data.event) : early.push(data.event);
+  else if (data.type === "event") loaded ? publish(data.event) : early.push(data.event);
 });

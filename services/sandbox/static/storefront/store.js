@@ -104,13 +104,14 @@ const complain = (field) => {
     type: required ? "INPUT_REQUIRED" : "INPUT_INVALID" } });
 };
 
-const submit = (checkout) => (event) => {
+const submit = (checkout) => async (event) => {
   event.preventDefault();
   const wrong = [...event.target.elements].find((field) => field.willValidate && !field.validity.valid);
   if (wrong) return complain(wrong);
   checkout.change(Object.fromEntries([...new FormData(event.target)].filter(([name]) => name !== "card")));
   if (page.step === "payment") checkout.change({ order: String(Date.now()) });
   manager.publish(checkout.submitted(page.step), { checkout: checkout.data });
+  await manager.delivered();
   go(`checkouts/cn/${page.token}/${checkout.next(page.step)}`);
 };
 
