@@ -24,6 +24,7 @@ from services.sandbox.setup import Setup
 from services.sandbox.stage import WEBHOOKS, Stage
 from services.sandbox.stock import Stock
 from services.sandbox.store import Shelves
+from services.sandbox.storefront import Storefront
 from services.sandbox.storefront_pages import StorefrontPages
 from services.sandbox.weather import Weather
 
@@ -70,5 +71,5 @@ async def open_service(
             stage, grants, stock, buckets, workshop, settings.shopify_api_version, setup.api_weather
         )
         pages = Endpoints(stage, grants, news, weather or Weather(), store.overview)
-        front = StorefrontEndpoints(StorefrontPages(stage, grants.ledger))
+        front = StorefrontEndpoints(StorefrontPages(stage, grants.ledger, Storefront(stock)))
         yield Service(NAME, [*pages.routes(), *api.routes(), *store.routes(), *front.routes()])

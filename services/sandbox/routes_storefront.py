@@ -11,10 +11,10 @@ from aiohttp import web
 from yarl import URL
 
 from libs.common.web import Problem
-from services.sandbox import storefront
+from services.sandbox.admin_api.pixels import EXTENSION
 from services.sandbox.home import at_home, shop_of
 from services.sandbox.storefront import Collection, Product
-from services.sandbox.storefront_pages import EXTENSION, STEPS, StorefrontPages
+from services.sandbox.storefront_pages import STEPS, StorefrontPages
 
 _TYPES = {".js": "text/javascript", ".css": "text/css"}
 _TOKEN = re.compile(r"[0-9a-f]{32}")
@@ -49,11 +49,11 @@ class StorefrontEndpoints:
 
     async def collection(self, request: web.Request) -> web.Response:
         shop = shop_of(request)
-        return self.pages.collection(shop, _chosen(request, storefront.collections(shop)))
+        return self.pages.collection(shop, _chosen(request, self.pages.storefront.collections(shop)))
 
     async def product(self, request: web.Request) -> web.Response:
         shop = shop_of(request)
-        return self.pages.product(shop, _chosen(request, storefront.products(shop)))
+        return self.pages.product(shop, _chosen(request, self.pages.storefront.products(shop)))
 
     async def search(self, request: web.Request) -> web.Response:
         return self.pages.search(shop_of(request), request.query.get("q", "").strip())
@@ -76,7 +76,7 @@ class StorefrontEndpoints:
 
     async def extension(self, request: web.Request) -> web.Response:
         """A module of the extension as it lies in the repository, with Shopify's package played by the sandbox."""
-        answer = _file(EXTENSION / "src", request.match_info["file"])
+        answer = _file(EXTENSION.with_name("src"), request.match_info["file"])
         answer.text = (answer.text or "").replace(_BARE_IMPORT, _STAND_IN)
         return answer
 

@@ -1,16 +1,16 @@
-"""What a store sells, as its storefront's pixels see it: products and collections, the same at every visit."""
+"""What a store sells, as its storefront's pixels see it: products and collections, those of the Admin API."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import lru_cache
+from itertools import islice
 
-from services.sandbox.catalog import PRODUCTS
 from services.sandbox.ledger import Ledger
-from services.sandbox.payloads import payload
 from services.sandbox.scene import Json, handle_of, store_of
+from services.sandbox.search import Search
+from services.sandbox.stock import Stock
 
-_SEED = 1
 _ALL = "all"
+_ACTIVE = Search(status="active")
+_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,7 @@ class Product:
 
     handle: str
     title: str
+    colour: str
     vendor: str
     kind: str
     description: str
@@ -46,32 +47,32 @@ class Collection:
         return {"id": self.id, "title": self.title, "productVariants": first}
 
 
-@lru_cache(maxsize=64)
-def products(shop: str) -> tuple[Product, ...]:
-    """One product of each title that the catalogue has."""
-    found: dict[str, Product] = {}
-    number = 0
-    while len(found) < len(PRODUCTS):
-        number += 1
-        made = payload("products/create", shop, seed=_SEED, number=number, now=datetime.now(UTC))
-        found.setdefault(made["title"], _product(made, store_of(shop).currency))
-    return tuple(sorted(found.values(), key=lambda product: product.title))
+@dataclass(frozen=True, slots=True)
+class Storefront:
+    """What the stores' shoppers are shown: whatever of the stock is active."""
 
+    stock: Stock
 
-def collections(shop: str) -> tuple[Collection, ...]:
-    """All products, and those of each kind."""
-    everything = products(shop)
-    kinds = sorted({product.kind for product in everything})
-    return (
-        Collection("", _ALL, "Products", everything),
-        *(_collection(shop, kind, [p for p in everything if p.kind == kind]) for kind in kinds),
-    )
+    def products(self, shop: str) -> tuple[Product, ...]:
+        """The first products, by title."""
+        self.stock.open(shop)
+        currency = store_of(shop).currency
+        facts = (self.stock.facts(row) for row in islice(self.stock.rows(shop, "products", _ACTIVE), _SHOWN))
+        return tuple(sorted((_product(made, currency) for made in facts), key=lambda found: found.title))
 
+    def collections(self, shop: str) -> tuple[Collection, ...]:
+        """All products, and those of each kind."""
+        everything = self.products(shop)
+        kinds = sorted({product.kind for product in everything})
+        return (
+            Collection("", _ALL, "Products", everything),
+            *(_collection(shop, kind, [p for p in everything if p.kind == kind]) for kind in kinds),
+        )
 
-def search(shop: str, query: str) -> tuple[Product, ...]:
-    """Products with every word of a query in title, vendor or kind."""
-    words = query.lower().split()
-    return tuple(p for p in products(shop) if words and all(w in _searched(p) for w in words))
+    def search(self, shop: str, query: str) -> tuple[Product, ...]:
+        """Products with every word of a query in title, vendor or kind."""
+        words = query.lower().split()
+        return tuple(p for p in self.products(shop) if words and all(w in _searched(p) for w in words))
 
 
 def pixel_settings(ledger: Ledger, shop: str) -> dict[str, str] | None:
@@ -92,6 +93,7 @@ def _product(made: Json, currency: str) -> Product:
     return Product(
         handle=made["handle"],
         title=made["title"],
+        colour=made["options"][-1]["values"][0],
         vendor=made["vendor"],
         kind=made["product_type"],
         description=f"{made['title']} by {made['vendor']}: made to last.",

@@ -3,19 +3,17 @@
 import tomllib
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 from aiohttp import web
 
-from services.sandbox import storefront
+from services.sandbox.admin_api.pixels import EXTENSION
 from services.sandbox.ledger import Ledger
 from services.sandbox.rendering import page
 from services.sandbox.scene import Json, store_of
 from services.sandbox.stage import Stage
-from services.sandbox.storefront import Collection, Product
+from services.sandbox.storefront import Collection, Product, Storefront, pixel_settings
 
 STEPS = ("contact", "address", "shipping", "payment", "thank-you")
-EXTENSION = Path(__file__).parents[2] / "extensions" / "web-pixel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +22,13 @@ class StorefrontPages:
 
     stage: Stage
     ledger: Ledger
+    storefront: Storefront
 
     def root(self, shop: str) -> str:
         return f"{self.stage.url}/{shop}/store"
 
     def home(self, shop: str) -> web.Response:
-        return self._page(shop, "home", "Home", {}, products=storefront.products(shop))
+        return self._page(shop, "home", "Home", {}, products=self.storefront.products(shop))
 
     def collection(self, shop: str, chosen: Collection) -> web.Response:
         data = {"collection": chosen.data}
@@ -42,7 +41,7 @@ class StorefrontPages:
         return self._page(shop, "product", product.title, data, product=product)
 
     def search(self, shop: str, query: str) -> web.Response:
-        found = storefront.search(shop, query)
+        found = self.storefront.search(shop, query)
         result = {"query": query, "productVariants": [product.variants[0] for product in found]}
         return self._page(
             shop, "search", "Search", {"searchResult": result if query else None}, products=found, query=query
@@ -60,7 +59,7 @@ class StorefrontPages:
         return self._page(shop, "checkout", title, {"token": token, "step": step}, step=step, steps=STEPS)
 
     def _page(self, shop: str, kind: str, title: str, data: Json, **values: object) -> web.Response:
-        pixel = storefront.pixel_settings(self.ledger, shop)
+        pixel = pixel_settings(self.ledger, shop)
         return page(
             f"storefront/{kind}.html",
             root=self.root(shop),
@@ -69,11 +68,21 @@ class StorefrontPages:
             shop=shop,
             store=store_of(shop),
             title=title,
-            collections=storefront.collections(shop),
+            collections=self.storefront.collections(shop),
             active=pixel is not None,
-            told={"shop": self._shop(shop), "page": {"kind": kind, **data}, "pixel": _pixel(pixel)},
+            told={
+                "shop": self._shop(shop),
+                "page": {"kind": kind, **data},
+                "pixel": _pixel(pixel),
+                "app": self._app(shop),
+            },
             **values,
         )
+
+    def _app(self, shop: str) -> Json:
+        """Where the page asks the app what arrived, and where it gets the session token for that."""
+        session = f"{self.stage.framed_app(shop)}/session_token"
+        return {"url": self.stage.app_url, "session": session, "installed": self.ledger.look(shop).installed}
 
     def _shop(self, shop: str) -> Json:
         store = store_of(shop)
@@ -93,5 +102,5 @@ def _pixel(settings: dict[str, str] | None) -> Json | None:
 @lru_cache(maxsize=1)
 def _purposes() -> list[str]:
     """What a visitor has to agree to before Shopify loads the pixel, by the extension's own file."""
-    described = tomllib.loads((EXTENSION / "shopify.extension.toml").read_text())
+    described = tomllib.loads(EXTENSION.read_text())
     return [name for name, needed in described["customer_privacy"].items() if needed is True]

@@ -1,22 +1,27 @@
-"""Webhooks, auth and the sandbox store in this process, behind one port, as `shopbus run` has them."""
+"""The services and the sandbox store in this process, behind one port, as `shopbus run` has them."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
 from aiohttp import ClientSession
 
+from libs.common.service import Service
 from libs.common.settings import CommonSettings
 from services.auth.app import open_service as open_auth
 from services.auth.config import Settings as AuthSettings
+from services.ingest.app import open_service as open_ingest
+from services.ingest.config import Settings as IngestSettings
 from services.sandbox.app import FILE
 from services.sandbox.app import open_service as open_sandbox
 from services.sandbox.config import Settings as SandboxSettings
 from services.sandbox.weather import Weather
 from services.webhooks.app import open_service as open_webhooks
 from services.webhooks.config import Settings as WebhooksSettings
+from services.worker.app import open_service as open_worker
+from services.worker.config import Settings as WorkerSettings
 from tests.environment import S
 from tests.servers.ports import free_port
 from tests.serving import serving
@@ -44,16 +49,24 @@ class Stores:
 
 
 @asynccontextmanager
-async def open_stores(database: str, folder: Path, weather: Weather | None = None) -> AsyncIterator[Stores]:
-    """Everything that an install needs, until the block is left."""
+async def open_stores(
+    database: str,
+    folder: Path,
+    weather: Weather | None = None,
+    *,
+    scopes: str = "write_products,read_orders",
+    whole: bool = False,
+) -> AsyncIterator[Stores]:
+    """Everything that an install needs, until the block is left; the `whole` app has ingest and the worker too."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     shared: dict[str, object] = {
         "database_url": database, "port": port, "state_dir": folder, "app_url": url, "ops_token": OPS_TOKEN,
         "sandbox_store_url": f"{url}/sandbox", "shopify_api_key": CLIENT_ID, "shopify_api_secret": SECRET,
-        "shopify_scopes": "write_products,read_orders", "shutdown_seconds": 5.0,
+        "shopify_scopes": scopes, "shutdown_seconds": 5.0, "auth_url": url,
         "token_keys": TOKEN_KEY, "service_key": SERVICE_KEY,
     }  # fmt: skip
+    rest = () if not whole else (_ingest(shared), _worker(shared))
     async with AsyncExitStack() as stack:
         services = [
             await stack.enter_async_context(opening)
@@ -61,6 +74,7 @@ async def open_stores(database: str, folder: Path, weather: Weather | None = Non
                 open_webhooks(_settings(WebhooksSettings, shared)),
                 open_auth(_settings(AuthSettings, shared)),
                 open_sandbox(_settings(SandboxSettings, shared), weather=weather),
+                *rest,
             )
         ]
         client = await stack.enter_async_context(
@@ -68,6 +82,14 @@ async def open_stores(database: str, folder: Path, weather: Weather | None = Non
         )
         pool = await stack.enter_async_context(asyncpg.create_pool(database, min_size=1, max_size=2))
         yield Stores(url, client, pool, shared, folder / FILE)
+
+
+def _ingest(shared: dict[str, object]) -> AbstractAsyncContextManager[Service]:
+    return open_ingest(_settings(IngestSettings, shared))
+
+
+def _worker(shared: dict[str, object]) -> AbstractAsyncContextManager[Service]:
+    return open_worker(_settings(WorkerSettings, shared))
 
 
 def _settings(kind: type[S], values: dict[str, object]) -> S:

@@ -1,16 +1,23 @@
 // The panel that shows which events there were and what became of them, and the question for consent.
 
-const MOST = 60;
+import { App } from "./app.js";
+
+const MOST = 200;
+const ASK_AFTER_MS = 1500; // since the last event was stored: the app needs a moment to make rows of them
+const ARRIVED = new Set(["stored", "row"]);
 
 export class Panel {
   #key;
   #entries;
   #manager;
   #painting = null;
+  #app;
+  #asking = null;
 
-  constructor(manager, { myshopifyDomain }) {
+  constructor(manager, { shop, app }) {
     this.#manager = manager;
-    this.#key = `sandbox.${myshopifyDomain}.panel`;
+    this.#app = new App(app);
+    this.#key = `sandbox.${shop.myshopifyDomain}.panel`;
     this.#entries = JSON.parse(sessionStorage.getItem(this.#key)) ?? [];
     manager.addEventListener("event", ({ detail: { event, state } }) => this.#note(event, state));
     manager.addEventListener("sent", ({ detail: { ids, state } }) => this.#mark(ids, state));
@@ -27,6 +34,7 @@ export class Panel {
     for (const answer of ["accepted", "declined"]) {
       document.querySelector(`#${answer}`).addEventListener("click", () => this.#manager.decide(answer));
     }
+    document.querySelector("#activate")?.addEventListener("click", () => this.#activate());
     document.querySelector("#privacy").addEventListener("click", () => (document.querySelector("#banner").hidden = false));
   }
 
@@ -38,7 +46,7 @@ export class Panel {
   /** Events that the app does not have when the shopper declines are forgotten. */
   #decided(answer) {
     for (const entry of this.#entries) {
-      if (answer === "declined" && entry.state !== "stored" && entry.state !== "no pixel") entry.state = "declined";
+      if (answer === "declined" && !ARRIVED.has(entry.state) && entry.state !== "no pixel") entry.state = "declined";
     }
     this.#draw();
     this.#ask();
@@ -53,8 +61,31 @@ export class Panel {
 
   #mark(ids, state) {
     for (const entry of this.#entries) {
-      if (ids.includes(entry.id) && entry.state !== "stored") entry.state = state;
+      if (ids.includes(entry.id) && !ARRIVED.has(entry.state)) entry.state = state;
     }
+    this.#draw();
+    if (state === "stored") this.#askSoon();
+  }
+
+  async #activate() {
+    const problem = await this.#app.activatePixel();
+    if (problem) this.#say(`The app does not activate its pixel: ${problem}`);
+    else location.reload();
+  }
+
+  #askSoon() {
+    clearTimeout(this.#asking);
+    this.#asking = setTimeout(async () => this.#count(await this.#app.eventsOf(this.#manager.clientId)), ASK_AFTER_MS);
+  }
+
+  /** Tells how many rows the app has, and marks the events that are among them. */
+  #count(rows) {
+    const line = document.querySelector("#rows");
+    line.hidden = rows === null;
+    if (rows === null) return;
+    line.textContent = `${rows.length} rows of this visitor in the app's tables`;
+    const ids = new Set(rows.map((row) => row.id));
+    for (const entry of this.#entries) if (ids.has(entry.id)) entry.state = "row";
     this.#draw();
   }
 
@@ -76,7 +107,7 @@ export class Panel {
   #paint() {
     this.#painting = null;
     document.querySelector("#events").replaceChildren(...this.#entries.map(row));
-    const stored = this.#entries.filter(({ state }) => state === "stored").length;
+    const stored = this.#entries.filter(({ state }) => ARRIVED.has(state)).length;
     document.querySelector("#counted").textContent = `${this.#entries.length} seen, ${stored} stored by the app`;
   }
 }

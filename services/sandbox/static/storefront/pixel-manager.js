@@ -15,6 +15,10 @@ export class PixelManager extends EventTarget {
     this.#loadIfAllowed();
   }
 
+  get clientId() {
+    return clientId();
+  }
+
   get consent() {
     return localStorage.getItem(this.#key("consent"));
   }

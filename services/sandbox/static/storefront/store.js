@@ -145,7 +145,7 @@ const openCheckout = () => {
 const OPEN = { home: () => {}, collection: openCollection, product: openProduct, search: openSearch, cart: openCart,
   account: openAccount, checkout: openCheckout };
 
-new Panel(manager, shop);
+new Panel(manager, told);
 showCount();
 for (const price of document.querySelectorAll("[data-amount]")) {
   price.textContent = shown({ amount: Number(price.dataset.amount), currencyCode: shop.currencyCode });
