@@ -43,6 +43,7 @@ class RunSettings(CommonSettings):
     app_url: str | None = None
     sandbox_store_url: str | None = None
     auth_url: str | None = None
+    shopify_scopes: str = ""
 
     @field_validator("shopify_api_key", "app_url", "sandbox_store_url", "auth_url", mode="before")
     @classmethod

@@ -29,6 +29,9 @@ SERVICES: Mapping[str, str] = {
 SANDBOX = "services.sandbox"
 """The store that plays Shopify; `serve` does not know it, so that it is never on in production."""
 
+SANDBOX_SCOPES = "read_customer_events,read_customers,read_orders,read_products,write_pixels"
+"""What the app asks the sandbox's merchants for unless told otherwise: enough to try all that ships."""
+
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - addresses to listen on, of which one can call itself
 _LOOPBACK = frozenset({"127.0.0.1", "localhost"})
 _SHUTDOWN_SECONDS = 2.0  # for work in flight: with Postgres to stop after it, Ctrl-C takes less than five
@@ -94,11 +97,12 @@ def _overrides(common: CommonSettings) -> dict[str, object]:
 
 
 def _stores(common: CommonSettings, port: int) -> dict[str, object]:
-    """Where the sandbox store is; empty where it is set, and where the app has a key or an address of its own."""
+    """Where the sandbox store is and what the app wants there; empty where the app has a key or address of its own."""
     chosen = RunSettings.load()  # without the key that was made here
     if chosen.shopify_api_key or chosen.app_url or chosen.sandbox_store_url or common.host not in _LOOPBACK:
         return {}
-    return {"sandbox_store_url": f"http://{common.host}:{port}/sandbox"}
+    scopes = chosen.shopify_scopes or SANDBOX_SCOPES
+    return {"sandbox_store_url": f"http://{common.host}:{port}/sandbox", "shopify_scopes": scopes}
 
 
 def _auth(common: CommonSettings, port: int) -> dict[str, object]:

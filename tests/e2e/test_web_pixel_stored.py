@@ -1,6 +1,5 @@
 """From a shopper's browser to rows: the app's pixel, ingest, the worker and Postgres, none of them played."""
 
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -56,7 +55,8 @@ async def stored(stores: Stores, count: int) -> list[dict[str, Any]]:
         found = await rows(stores)
         return found if len(found) >= count else None
 
-    return await poll(complete, within=30)
+    found: list[dict[str, Any]] = await poll(complete, within=30)
+    return found
 
 
 def told(*tabs: list[dict[str, Any]]) -> dict[str, str]:
@@ -98,7 +98,8 @@ async def test_a_shoppers_events_are_rows_once_whatever_the_browser_goes_through
     assert {row["name"] for row in found if row["kind"] == "custom"} >= CUSTOM
     assert len({row["client_id"] for row in found}) == 1
     assert {row["version"] for row in found} == {"1.0.0"}
-    assert Counter(name for row in found for name in names(row["marks"])) == {}
+    odd = {mark for row in found for mark in names(row["marks"])}
+    assert odd <= {"cleaned"}  # the markup in the title of a product of the sandbox, and nothing else is odd
     [completed] = [row for row in found if row["name"] == "checkout_completed"]
     checkout = orjson.loads(completed["content"])["data"]["checkout"]
     assert checkout["order"]["id"]

@@ -4,7 +4,8 @@ import { scrub } from "./scrub.js";
 
 /** The most that one event may have, so that two of them are in flight at once (bytes). */
 export const EVENT_BYTES = 30 * 1024;
-const TEXT_CHARACTERS = 500;
+const LONGEST_TEXT = 8000; // characters; the app does not keep an event with a longer one
+const SHORT_TEXT = 500; // what is left of texts where an event is too large
 const encoder = new TextEncoder();
 
 /**
@@ -48,9 +49,10 @@ function bare({ id, name, type, clientId, timestamp, seq }) {
  * @param {any} event
  */
 function shortened(event) {
+  cutTexts(event, LONGEST_TEXT);
   let text = JSON.stringify(event);
   while (byteLength(text) > EVENT_BYTES) {
-    if (!halveLargestList(event) && !cutTexts(event)) return JSON.stringify(bare(event));
+    if (!halveLargestList(event) && !cutTexts(event, SHORT_TEXT)) return JSON.stringify(bare(event));
     text = JSON.stringify(event);
   }
   return text;
@@ -73,15 +75,15 @@ function* listsOf(value, path) {
   for (const [name, member] of Object.entries(value)) yield* listsOf(member, `${path}.${name}`);
 }
 
-/** Whether there was anything to cut. @param {any} value @returns {boolean} */
-function cutTexts(value) {
+/** Whether there was anything to cut. @param {any} value @param {number} longest @returns {boolean} */
+function cutTexts(value, longest) {
   if (value === null || typeof value !== "object") return false;
   let cut = false;
   for (const [name, member] of Object.entries(value)) {
-    if (typeof member === "string" && member.length > TEXT_CHARACTERS) {
-      value[name] = member.slice(0, TEXT_CHARACTERS);
+    if (typeof member === "string" && member.length > longest) {
+      value[name] = member.slice(0, longest);
       cut = true;
-    } else cut = cutTexts(member) || cut;
+    } else cut = cutTexts(member, longest) || cut;
   }
   return cut;
 }

@@ -6,7 +6,7 @@ import { pack } from "./pack.js";
 import { poster } from "./post.js";
 import { VERSION } from "./version.js";
 
-const LONGEST_ID = 200;
+const LONGEST_ID = 128; // of what the app takes
 
 /**
  * What the worker gives; tests bring their own.

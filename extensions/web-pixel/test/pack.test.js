@@ -30,8 +30,14 @@ test("of a large cart the first lines are kept, with the totals and how many lin
   assert.deepEqual(sent.trimmed, { "data.cart.lines": 5000 });
 });
 
+test("a text that the app would not take is cut, and nothing else with it", () => {
+  const customData = { text: "x".repeat(9000), other: "y".repeat(7000), short: "s" };
+  const sent = JSON.parse(pack({ ...ENVELOPE, customData }).text);
+  assert.deepEqual([sent.customData.text.length, sent.customData.other.length, sent.customData.short], [8000, 7000, "s"]);
+});
+
 test("long texts are cut where lists are not what makes it large", () => {
-  const sent = JSON.parse(pack({ ...ENVELOPE, type: "custom", customData: { text: "ü".repeat(40_000), short: "s" } }).text);
+  const sent = JSON.parse(pack({ ...ENVELOPE, type: "custom", customData: { text: "ü".repeat(9000), more: ["ü".repeat(8000)], short: "s" } }).text);
   assert.deepEqual([sent.customData.text.length, sent.customData.short], [500, "s"]);
 });
 
