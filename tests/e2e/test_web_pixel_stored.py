@@ -51,12 +51,11 @@ async def rows(stores: Stores) -> list[dict[str, Any]]:
 async def stored(stores: Stores, count: int) -> list[dict[str, Any]]:
     """The rows, once there are so many."""
 
-    async def complete() -> list[dict[str, Any]] | None:
+    async def complete() -> list[dict[str, Any]]:
         found = await rows(stores)
-        return found if len(found) >= count else None
+        return found if len(found) >= count else []
 
-    found: list[dict[str, Any]] = await poll(complete, within=30)
-    return found
+    return await poll(complete, within=30)
 
 
 def told(*tabs: list[dict[str, Any]]) -> dict[str, str]:
