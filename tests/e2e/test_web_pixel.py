@@ -78,10 +78,10 @@ async def test_requests_are_what_the_app_and_browsers_ask_for(
 async def test_a_storm_of_reloads_loses_nothing(shared_browser: Browser, tmp_path: Path) -> None:
     """Most pages end before their moment of gathering does; the next ones send what they left."""
     async with shopping(shared_browser, tmp_path) as (collector, _, shopper):
-        for _ in range(15):
+        for _ in range(10):
             await shopper.page.reload(wait_until="commit")
             await shopper.taken()
-        await arrived(collector, 16)
+        await arrived(collector, 11)
         await poll(lambda: nothing_kept(shopper))
 
 
