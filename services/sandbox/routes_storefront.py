@@ -45,30 +45,30 @@ class StorefrontEndpoints:
         ]
 
     async def home(self, request: web.Request) -> web.Response:
-        return self.pages.home(shop_of(request))
+        return self.pages.home(await self._opened(request))
 
     async def collection(self, request: web.Request) -> web.Response:
-        shop = shop_of(request)
+        shop = await self._opened(request)
         return self.pages.collection(shop, _chosen(request, self.pages.storefront.collections(shop)))
 
     async def product(self, request: web.Request) -> web.Response:
-        shop = shop_of(request)
+        shop = await self._opened(request)
         return self.pages.product(shop, _chosen(request, self.pages.storefront.products(shop)))
 
     async def search(self, request: web.Request) -> web.Response:
-        return self.pages.search(shop_of(request), request.query.get("q", "").strip())
+        return self.pages.search(await self._opened(request), request.query.get("q", "").strip())
 
     async def cart(self, request: web.Request) -> web.Response:
-        return self.pages.cart(shop_of(request))
+        return self.pages.cart(await self._opened(request))
 
     async def account(self, request: web.Request) -> web.Response:
-        return self.pages.account(shop_of(request))
+        return self.pages.account(await self._opened(request))
 
     async def checkout(self, request: web.Request) -> web.Response:
         token, step = request.match_info["token"], request.match_info["step"]
         if not _TOKEN.fullmatch(token) or step not in STEPS:
             raise Problem(404, "there is no such checkout", kind="checkout")
-        return self.pages.checkout(shop_of(request), token, step)
+        return self.pages.checkout(await self._opened(request), token, step)
 
     async def asset(self, request: web.Request) -> web.Response:
         """A script or style of the storefront."""
@@ -79,6 +79,12 @@ class StorefrontEndpoints:
         answer = _file(EXTENSION.with_name("src"), request.match_info["file"])
         answer.text = (answer.text or "").replace(_BARE_IMPORT, _STAND_IN)
         return answer
+
+    async def _opened(self, request: web.Request) -> str:
+        """The shop, with goods on its shelves."""
+        shop = shop_of(request)
+        await self.pages.storefront.stock.open_in_pieces(shop)
+        return shop
 
 
 def _chosen(request: web.Request, those: Sequence[T]) -> T:

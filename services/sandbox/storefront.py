@@ -54,8 +54,7 @@ class Storefront:
     stock: Stock
 
     def products(self, shop: str) -> tuple[Product, ...]:
-        """The first products, by title."""
-        self.stock.open(shop)
+        """The first products, by title, of a shop that is open."""
         currency = store_of(shop).currency
         facts = (self.stock.facts(row) for row in islice(self.stock.rows(shop, "products", _ACTIVE), _SHOWN))
         return tuple(sorted((_product(made, currency) for made in facts), key=lambda found: found.title))
