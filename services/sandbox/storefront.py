@@ -1,5 +1,6 @@
 """What a store sells, as its storefront's pixels see it: products and collections, those of the Admin API."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -65,7 +66,7 @@ class Storefront:
         kinds = sorted({product.kind for product in everything})
         return (
             Collection("", _ALL, "Products", everything),
-            *(_collection(shop, kind, [p for p in everything if p.kind == kind]) for kind in kinds),
+            *(_collection(shop, place, kind, everything) for place, kind in enumerate(kinds, start=1)),
         )
 
     def search(self, shop: str, query: str) -> tuple[Product, ...]:
@@ -84,8 +85,9 @@ def _searched(product: Product) -> str:
     return f"{product.title} {product.vendor} {product.kind}".lower()
 
 
-def _collection(shop: str, kind: str, chosen: list[Product]) -> Collection:
-    return Collection(str(store_of(shop).id + len(kind)), handle_of(kind), kind, tuple(chosen))
+def _collection(shop: str, place: int, kind: str, everything: Sequence[Product]) -> Collection:
+    chosen = tuple(product for product in everything if product.kind == kind)
+    return Collection(str(store_of(shop).id + place), handle_of(kind), kind, chosen)
 
 
 def _product(made: Json, currency: str) -> Product:

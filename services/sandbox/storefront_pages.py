@@ -102,5 +102,7 @@ def _pixel(settings: dict[str, str] | None) -> Json | None:
 @lru_cache(maxsize=1)
 def _purposes() -> list[str]:
     """What a visitor has to agree to before Shopify loads the pixel, by the extension's own file."""
+    if not EXTENSION.exists():
+        return ["analytics"]
     described = tomllib.loads(EXTENSION.read_text())
     return [name for name, needed in described["customer_privacy"].items() if needed is True]

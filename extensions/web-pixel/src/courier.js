@@ -36,8 +36,8 @@ export class Courier {
   #flightBytes = 0;
   #due = 0;
   #failures = 0;
-  #resumeAt = 0;
-  #told = false;
+  #resumeAt = 0; // after failures
+  #askedUntil = 0; // by the app
   /** @type {any} */ #timer = null;
   /** @type {Means} */ #means;
   /** @type {string} */ #head;
@@ -66,7 +66,7 @@ export class Courier {
 
   /** The browser is back online: does not wait any longer, unless the app asked for a pause. */
   hurry() {
-    if (!this.#told) this.#resumeAt = 0;
+    this.#resumeAt = 0;
     this.#wake();
   }
 
@@ -109,7 +109,7 @@ export class Courier {
     const { clock } = this.#means;
     clock.cancel(this.#timer);
     this.#timer = null;
-    const wait = Math.max(this.#due, this.#resumeAt) - clock.now();
+    const wait = Math.max(this.#due, this.#resumeAt, this.#askedUntil) - clock.now();
     if (this.#waiting.size === 0) return;
     if (wait > 0) this.#timer = clock.later(() => this.#wake(), wait);
     else while (this.#launch());
@@ -167,9 +167,9 @@ export class Courier {
     this.#waiting = new Map([...batch.map((packed) => /** @type {const} */ ([packed.id, packed])), ...this.#waiting]);
     this.#makeRoom();
     this.#failures += 1;
-    this.#told = seconds !== undefined;
-    const pause = seconds === undefined ? this.#backoff() : seconds * 1000;
-    this.#resumeAt = this.#means.clock.now() + pause;
+    const now = this.#means.clock.now();
+    this.#resumeAt = now + this.#backoff();
+    if (seconds !== undefined) this.#askedUntil = now + seconds * 1000;
   }
 
   /** Doubles with each failure, and half of it is chance, so that a shop's visitors do not come back all at once. */

@@ -25,12 +25,12 @@ export class Journal {
 
   /** @param {Packed} packed */
   async keep(packed) {
-    await this.#quietly(this.#storage.setItem(this.#key(packed.id), JSON.stringify({ at: this.#now(), ...packed })));
+    await this.#quietly(() => this.#storage.setItem(this.#key(packed.id), JSON.stringify({ at: this.#now(), ...packed })));
   }
 
   /** @param {Iterable<string>} ids */
   async remove(ids) {
-    await Promise.all(Array.from(ids, (id) => this.#quietly(this.#storage.removeItem(this.#key(id)))));
+    await Promise.all(Array.from(ids, (id) => this.#quietly(() => this.#storage.removeItem(this.#key(id)))));
   }
 
   /** What earlier pages did not get rid of, oldest first. @returns {Promise<Packed[]>} */
@@ -40,7 +40,7 @@ export class Journal {
   }
 
   async clear() {
-    await Promise.all((await this.#keys()).map((key) => this.#quietly(this.#storage.removeItem(key))));
+    await Promise.all((await this.#keys()).map((key) => this.#quietly(() => this.#storage.removeItem(key))));
   }
 
   /** @param {string} id */
@@ -50,25 +50,25 @@ export class Journal {
 
   /** @returns {Promise<string[]>} */
   async #keys() {
-    const known = (await this.#quietly(this.#storage.length())) ?? 0;
+    const known = (await this.#quietly(() => this.#storage.length())) ?? 0;
     const length = Math.min(known + GROWTH, MOST_KEYS);
-    const keys = await Promise.all(Array.from({ length }, (_, place) => this.#quietly(this.#storage.key(place))));
+    const keys = await Promise.all(Array.from({ length }, (_, place) => this.#quietly(() => this.#storage.key(place))));
     return keys.filter((key) => key?.startsWith(this.#prefix));
   }
 
   /** One kept event; null, and gone, where it is too old or nothing we wrote. @param {string} key */
   async #read(key) {
-    const value = await this.#quietly(this.#storage.getItem(key));
+    const value = await this.#quietly(() => this.#storage.getItem(key));
     const entry = parsed(value);
     if (entry && entry.at > this.#now() - KEPT_MS) return entry;
-    if (value !== null) await this.#quietly(this.#storage.removeItem(key));
+    if (value !== null) await this.#quietly(() => this.#storage.removeItem(key));
     return null;
   }
 
-  /** Undefined instead of an error: without storage the events still are in memory. @param {Promise<any>} call */
+  /** Undefined instead of an error: without storage the events still are in memory. @param {() => Promise<any>} call */
   async #quietly(call) {
     try {
-      return await call;
+      return await call();
     } catch {
       return undefined;
     }

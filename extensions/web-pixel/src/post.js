@@ -17,7 +17,7 @@ export function poster(endpoint, fetch) {
   /** @param {string} body @returns {Promise<Outcome>} */
   return async (body) => {
     try {
-      const signal = AbortSignal.timeout(PATIENCE_MS);
+      const signal = AbortSignal.timeout?.(PATIENCE_MS); // which older browsers lack
       return meaning(await fetch(url, { method: "POST", body, headers, signal, keepalive: true, credentials: "omit" }));
     } catch {
       return { kind: "later" }; // offline, cut off, or too slow: fetch does not tell which

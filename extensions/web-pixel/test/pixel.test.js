@@ -114,6 +114,16 @@ test("Retry-After is kept to, also when the browser comes back online or another
   assert.deepEqual(shopify.app.ids.sort(), ids.sort());
 });
 
+test("a Retry-After of nothing does not make it hurry", async () => {
+  const shopify = started();
+  shopify.app.answers = [[503, { "Retry-After": "0" }], [503, { "Retry-After": "0" }]];
+  const ids = publish(shopify, 1);
+  await shopify.clock.pass(250 + 999);
+  assert.equal(shopify.app.requests.length, 1);
+  await shopify.clock.pass(1 + 2000);
+  assert.deepEqual(shopify.app.ids, ids);
+});
+
 for (const status of [400, 401, 403, 404, 413]) {
   test(`what is refused with ${status} is not sent again, and what comes after it is`, async () => {
     const shopify = started();

@@ -26,6 +26,7 @@ export class PixelManager extends EventTarget {
   /** The shopper's answer: "accepted" or "declined". */
   decide(answer) {
     localStorage.setItem(this.#key("consent"), answer);
+    if (answer === "declined") this.#held = [];
     this.#worker?.postMessage({ type: "consent", event: { customerPrivacy: this.#privacy() } });
     this.#loadIfAllowed();
     this.#say("decided", { answer });
