@@ -117,6 +117,8 @@ def _reached_at(host: str) -> str:
 async def _serve_all(overrides: dict[str, object]) -> None:
     settings = RunSettings.load(**overrides)
     packages = [*SERVICES.values(), *([SANDBOX] if settings.sandbox_store_url else [])]
+    for package in packages:  # all of it first: no service that works already is held up by an import
+        import_module(f"{package}.app")
     async with AsyncExitStack() as opened:
         services = [await opened.enter_async_context(_open(package, overrides)) for package in packages]
         await serve(services, settings, started=lambda port: _greet(settings, port))
