@@ -9,6 +9,7 @@ from libs.common.privacy.declarations import (
     Statement,
 )
 
+FIND_QUARANTINE = "SELECT * FROM ingest.quarantine WHERE shop = $1 AND sample ~* $2"
 ERASE_QUARANTINE = "DELETE FROM ingest.quarantine WHERE shop = $1 AND sample ~* $2"
 ERASE_SHOPS_QUARANTINE = "DELETE FROM ingest.quarantine WHERE shop = $1 AND at <= $2"
 ERASE_KEYS = "DELETE FROM ingest.extension_keys WHERE shop = $1"
@@ -23,6 +24,7 @@ HOLDINGS = Holdings(
         Personal(
             "quarantine",
             ("shop", "detail", "sample"),
+            find=Statement(FIND_QUARANTINE, ("shop", "pattern")),
             erase=Statement(ERASE_QUARANTINE, ("shop", "pattern")),
             erase_shop=Statement(ERASE_SHOPS_QUARANTINE, ("shop", "before")),
         ),

@@ -1,4 +1,4 @@
-"""Two shops with two customers each, whose traces stand in every table, and the three services that erase them."""
+"""Two shops with two customers each, whose traces stand in every table, and the services that erase them."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -24,6 +24,9 @@ from libs.common.service import Service
 from libs.common.shopify.signatures import webhook_signature
 from services.auth import app as auth
 from services.auth.privacy_store import HOLDINGS as AUTH
+from services.ingest import app as ingest
+from services.ingest.config import Settings as IngestSettings
+from services.ingest.privacy_store import HOLDINGS as INGEST
 from services.webhooks import app as webhooks
 from services.webhooks.config import Settings as WebhooksSettings
 from services.webhooks.privacy_store import HOLDINGS as WEBHOOKS
@@ -35,7 +38,7 @@ from tests.integration.shopify_stand_in import KEY, SECRET
 from tests.serving import serving
 from tests.waiting import poll
 
-HOLDINGS: tuple[Holdings, ...] = (AUTH, WEBHOOKS, WORKER)
+HOLDINGS: tuple[Holdings, ...] = (AUTH, INGEST, WEBHOOKS, WORKER)
 _ids = IdFactory()
 
 OF_CATALOGUE = """
@@ -148,7 +151,7 @@ async def world(
     handlers: Registry | None = None,
     **changes: object,
 ) -> AsyncIterator[World]:
-    """All three services, or all but one that is elsewhere."""
+    """All services, or all but one that is elsewhere."""
     common = {
         "database_url": database,
         "service_key": SERVICE_KEY,
@@ -160,6 +163,9 @@ async def world(
     opened: dict[str, Callable[[], Any]] = {
         "auth": lambda: auth.open_service(auth_settings(database, shopify_url, **changes)),
         "webhooks": lambda: webhooks.open_service(WebhooksSettings.load(**common), grace=0.6),
+        "ingest": lambda: ingest.open_service(
+            IngestSettings.load(**common, shopify_api_key=KEY, app_url="https://app.example.com")
+        ),
         "worker": lambda: worker.open_service(
             WorkerSettings.load(**common, shopify_api_key=KEY), registry=handlers
         ),
@@ -187,6 +193,7 @@ async def fill(pool: asyncpg.Pool) -> None:
         for person in PEOPLE:
             await _fill_messages(conn, person)
             await _fill_worker(conn, person)
+            await _fill_pixels(conn, person)
 
 
 async def _fill_shop(conn: Any, shop: str) -> None:
@@ -213,6 +220,15 @@ async def _fill_shop(conn: Any, shop: str) -> None:
         "INSERT INTO webhooks.rejected (at, reason, shop, detail) VALUES ($1, 'hmac', $2, 'from ' || $2)",
         long_ago,
         shop,
+    )
+
+    await conn.execute(
+        "INSERT INTO ingest.extensions (shop, wanted, active, hosts) VALUES ($1, false, false, ARRAY[$1])",
+        shop,
+    )
+    await conn.execute("INSERT INTO ingest.extension_keys (key, shop) VALUES ('sbp_' || $1, $1)", shop)
+    await conn.execute(
+        "INSERT INTO ingest.extension_versions VALUES ($1, '1.0.0', $2, $2, 1)", shop, long_ago
     )
 
 
@@ -287,6 +303,20 @@ async def _fill_worker(conn: Any, person: Person) -> None:
         case,
         orjson.dumps([person.order()]),
     )
+
+
+async def _fill_pixels(conn: Any, person: Person) -> None:
+    seen = datetime.now(UTC) - timedelta(hours=1)
+    content = orjson.dumps({"data": {"checkout": person.order()}}).decode()
+    await conn.execute(
+        "INSERT INTO worker.pixel_events (day, shop, event_id, name, kind, client_id, occurred_at, received_at, marks, "
+        "content) VALUES ($1, $2, $3, 'checkout_completed', 'standard', 'client', $4, $4, 0, $5)",
+        seen.date(), person.shop, f"event of order {person.order_id}", seen, content,
+    )  # fmt: skip
+    await conn.execute(
+        "INSERT INTO ingest.quarantine (at, shop, cause, detail, sample) VALUES ($1, $2, 'bad_shape', 'odd', $3)",
+        seen, person.shop, content,
+    )  # fmt: skip
 
 
 # looking

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import ClientResponse
 from pydantic import SecretStr
 
+from libs.common.contracts.topology import SOURCES
 from libs.common.privacy.keys import InvalidReceipt, PrivacyKeys, verify
 from tests.integration.auth_kit import OPS, SERVICE_KEY, session_token
 from tests.integration.privacy_kit import ANNA, BEN, CLEO, A, World, dump, fill, holding, world
@@ -45,7 +46,8 @@ async def test_the_file_has_everything_about_the_customer_and_nothing_about_othe
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         data, page = json.loads(archive.read("data.json")), archive.read("data.html").decode()
     assert {item["table"] for item in data["items"]} == {
-        *("webhooks.messages", "auth.messages", "worker.messages", "worker.orders")
+        *(f"{source}.messages" for source in SOURCES),
+        *("worker.orders", "worker.pixel_events", "ingest.quarantine"),
     }
     assert data["customer"]["email"] == ANNA.email
     for text in (json.dumps(data), page):
