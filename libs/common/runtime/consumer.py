@@ -8,6 +8,7 @@ import asyncpg
 from libs.common.bus.consumer import BrokerConsumer
 from libs.common.bus.deliveries import IncomingWork
 from libs.common.clock import Clock
+from libs.common.contracts.envelope import Message
 from libs.common.contracts.topology import SOURCES, Lane
 from libs.common.db import Connect
 from libs.common.outbox.claim_store import Claimed, ClaimPlan
@@ -52,6 +53,8 @@ class Consumer:
         sources: Sequence[str] = SOURCES,
         faults: FaultPoints | None = None,
         admin: AdminApi | None = None,
+        heard: Callable[[Message], None]
+        | None = None,  # told of each message before its handler; never fails
     ) -> None:
         faults = faults or FaultPoints()
         self._settings = settings
@@ -84,7 +87,7 @@ class Consumer:
         self._dispatcher = Dispatcher(
             registry, pool, self._plan, self._hands, self._buffers, self._keeper, executor, endings, clock,
             acquire_seconds=acquire, unhandled_group=settings.consumer_claim_batch,
-            room_made=self._room_made, faults=faults,
+            room_made=self._room_made, faults=faults, heard=heard,
         )  # fmt: skip
         self._arrivals = Arrivals(
             pool,
