@@ -184,7 +184,7 @@ class _Kept(LRUCache[Key, Answered]):
         for key in list(self):
             del self[key]
 
-    def __delitem__(self, key: Key) -> None:  # type: ignore[override]  # cachetools hides an argument of its own
+    def __delitem__(self, key: Key) -> None:
         super().__delitem__(key)
         self._keys[key.shop].discard(key)
         if not self._keys[key.shop]:

@@ -21,7 +21,6 @@ from libs.common.token_client import NeedsAuthorization, NotInstalled
 from libs.common.web import Handler, Problem, json_response, note
 from libs.common.web_session import caller
 from services.worker.data import (
-    ORDERS,
     SUBJECTS,
     BadCursor,
     Data,
