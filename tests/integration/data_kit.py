@@ -15,13 +15,13 @@ from services.sandbox.setup import Setup
 from services.worker.app import open_service
 from services.worker.config import Settings
 from tests.environment import MakeSettings
-from tests.integration.auth_kit import SERVICE_KEY, running
+from tests.integration.auth_kit import OPS, SERVICE_KEY, running
 from tests.integration.sandbox_kit import Sandbox, sandbox
 from tests.serving import serving
 from tests.session_tokens import CLIENT_ID, SECRET
 
 READER = "read_orders,read_products,read_customers"
-KEYS = {"shopify_api_key": CLIENT_ID, "shopify_api_secret": SECRET, "service_key": SERVICE_KEY}
+KEYS = {"shopify_api_key": CLIENT_ID, "shopify_api_secret": SECRET}
 
 
 @dataclass
@@ -58,15 +58,13 @@ async def data_app(
     async with AsyncExitStack() as stack:
         stores = await stack.enter_async_context(sandbox(folder, setup=setup))
         address = stores.settings.store_url
-        auth = await stack.enter_async_context(
-            running(database, sandbox_store_url=address, **{k: KEYS[k] for k in KEYS if k != "service_key"})
-        )
+        auth = await stack.enter_async_context(running(database, sandbox_store_url=address, **KEYS))
         if scopes is not None:
             await stores.installed(scopes)
             assert (await auth.exchange(token=await stores.session_token()))[0] == 200
         mine = settings(
-            Settings, database_url=database, sandbox_store_url=address,
-            auth_url=str(auth.client._base_url),
+            Settings, database_url=database, service_key=SERVICE_KEY, sandbox_store_url=address,
+            auth_url=str(auth.client._base_url), ops_token=OPS,
             **{**KEYS, **changes},
         )  # fmt: skip
         clients = []
