@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeVar
 
 import orjson
@@ -92,7 +92,7 @@ class Wanted:
         """What it is in Shopify's search syntax."""
         terms = []
         if self.updated_since is not None:
-            terms.append(f"updated_at:>='{self.updated_since.astimezone(UTC).isoformat()}'")
+            terms.append(f"updated_at:>='{self.updated_since.isoformat()}'")
         if self.status is not None:
             terms.append(f"status:{self.status}")
         return " AND ".join(terms) or None

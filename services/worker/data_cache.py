@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from cachetools import LRUCache
+from cachetools import Cache, LRUCache
 
 from libs.common.clock import Clock
 from libs.common.shopify.admin.degrade import Served, fresh_or_cached
@@ -98,7 +98,7 @@ class DataCache:
 
     def sweep(self) -> None:
         """Forgets what is too old to be served at all."""
-        for key in [key for key, kept in self._kept.items() if self._age(kept) >= self._bounds.stale]:
+        for key in self._kept.of_before(self._clock.monotonic() - self._bounds.stale):
             del self._kept[key]
             self._kept.count("expired")
 
@@ -169,6 +169,10 @@ class _Kept(LRUCache[Key, Answered]):
 
     def of(self, shop: str, subject: str | None) -> list[Key]:
         return [key for key in self._keys.get(shop, ()) if _is_of(key, shop, subject)]
+
+    def of_before(self, moment: float) -> list[Key]:
+        """Those that are from then or earlier; looking at them is no use of them."""
+        return [key for key in self if Cache.__getitem__(self, key).at <= moment]
 
     def count(self, cause: str, times: int = 1) -> None:
         if times:

@@ -1,7 +1,7 @@
 """Which messages make kept answers untrue, and how every process of the worker hears of it.
 
 A message reaches one process, which drops at once what it keeps and tells the others by NOTIFY, all that came within
-a moment together. A process that dies before it has told leaves the others with what they keep until that is too old:
+a moment together. A process that ends before it has told leaves the others with what they keep until that is too old:
 a minute, or ten where Shopify is away. An erasure is told before it begins.
 """
 

@@ -139,10 +139,10 @@ def _detail(error: ShopbusError, slug: str) -> str:
     """Our own words; Shopify's are in the log."""
     if isinstance(error, BadCursor):
         return str(BadParameter("cursor", "what the page before answered as next"))
-    return _DETAILS.get(slug) or str(error)
+    return DETAILS.get(slug) or str(error)
 
 
-_DETAILS = {
+DETAILS = {
     "no-such-thing": "the shop has nothing of this id that the app may see",
     "needs-authorization": "the app's access to this shop has ended; the merchant has to open the app once",
     "not-installed": "the app is not installed on this shop",

@@ -21,7 +21,7 @@ from tests.serving import serving
 from tests.session_tokens import CLIENT_ID, SECRET
 
 READER = "read_orders,read_products,read_customers"
-KEYS = {"shopify_api_key": CLIENT_ID, "shopify_api_secret": SECRET}
+KEYS: dict[str, Any] = {"shopify_api_key": CLIENT_ID, "shopify_api_secret": SECRET}
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Products, orders and customers as the app's pages get them: a real auth, a sandbox store, its Admin API."""
 
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -85,6 +86,8 @@ async def test_what_cannot_be_meant_is_refused_and_what_is_not_there_is_said(
         ):  # fmt: skip
             answer, content = await app.ask(path)
             assert (answer.status, content["type"]) == (400, "urn:shopbus:problem:bad-parameter"), path
+        long_ago = await app.ask("orders", params={"updated_since": "0001-01-01T00:00:00+14:00"})
+        assert long_ago[0].status == 200
         for path in ("products/1", "orders/1", "orders/1/transactions", "customers/1"):
             answer, content = await app.ask(path)
             assert (answer.status, content["type"]) == (404, "urn:shopbus:problem:no-such-thing"), path
@@ -152,11 +155,11 @@ async def test_a_webhook_makes_every_worker_forget_what_it_changed(
             ("app.scopes_update", "products", None),
         ):
             for worker in (0, 1):
-                await poll(lambda w=worker: _kept(app, w))
+                await poll(partial(_kept, app, worker))
             await app.webhooks.accept(Draft(f"webhook.{topic}", b"{}", shop=OTHER))
             await app.webhooks.accept(Draft(f"webhook.{topic}", b"{}", shop=SHOP))
             for worker in (0, 1):
-                await poll(lambda w=worker, path=changed: _is_miss(app, path, w))
+                await poll(partial(_is_miss, app, changed, worker))
                 assert stays is None or await app.source(stays, worker) == "hit"
 
 
@@ -174,12 +177,12 @@ async def test_an_erasure_makes_every_worker_forget_the_shop(
 ) -> None:
     async with data_app(database, tmp_path, settings, workers=2, data_fresh_seconds=600.0) as app:
         for worker in (0, 1):
-            await poll(lambda w=worker: _kept(app, w))
+            await poll(partial(_kept, app, worker))
         subject = Subject(SHOP, SystemClock().now(), customer_id=1)
         command = Command(uuid4(), subject)
         await app.webhooks.accept(Draft(command_type(ERASE, "worker"), command.body(), shop=""))
         for worker in (0, 1):
-            await poll(lambda w=worker: _is_miss(app, "orders", w))
+            await poll(partial(_is_miss, app, "orders", worker))
 
 
 async def test_an_older_answer_is_served_and_marked_while_shopify_is_away(

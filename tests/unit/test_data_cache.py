@@ -177,3 +177,16 @@ async def test_everything_is_forgotten_when_news_were_missed(cache: DataCache, a
     cache.drop_all()
     told = cache.statistics()
     assert (told["answers"], told["bytes"], told["dropped"]) == (0, 0, 2)
+
+
+async def test_what_was_asked_for_last_stays_though_it_was_looked_through(
+    cache: DataCache, asked: Asked
+) -> None:
+    keys = [Key(ONE, "orders", str(number)) for number in range(5)]
+    for key in keys[:4]:
+        await source(cache, asked, key)
+    assert await source(cache, asked, keys[0]) == "hit"
+    cache.sweep()
+    await source(cache, asked, keys[4])  # the fifth: one has to go
+    assert await source(cache, asked, keys[0]) == "hit"
+    assert await source(cache, asked, keys[1]) == "miss"

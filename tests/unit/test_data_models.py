@@ -65,7 +65,7 @@ def test_recorded_transactions_and_both_currencies_are_read() -> None:
 
 
 def test_what_is_null_stays_null_and_what_has_no_contact_is_read() -> None:
-    facts = {
+    facts: dict[str, Any] = {
         "id": "gid://shopify/Customer/1", "displayName": "A", "state": "DISABLED", "locale": "en", "tags": [],
         "numberOfOrders": "0", "amountSpent": {"amount": "0.0", "currencyCode": "CAD"}, "defaultEmailAddress": None,
         "createdAt": "2026-01-01T00:00:00Z", "updatedAt": "2026-01-01T00:00:00Z",

@@ -11,7 +11,7 @@ from libs.common.shopify.admin.errors import AdminError
 from libs.common.shopify.admin.wire import NoAnswer, NothingSent
 from libs.common.token_client import NeedsAuthorization, NotInstalled
 from services.worker.data_drops import CHANGED, EVERYTHING, changed_by
-from services.worker.routes_data import _DETAILS, OUTCOMES, problem_of
+from services.worker.routes_data import DETAILS, OUTCOMES, problem_of
 
 INSIDE = {TokenRefused, Faulty, TooMany, NoAnswer, NothingSent}  # the client makes others of them
 
@@ -22,7 +22,7 @@ def kinds(base: type[AdminError] = AdminError) -> Iterator[type[AdminError]]:
         yield from kinds(kind)
 
 
-@pytest.mark.parametrize("kind", sorted({*kinds()} - INSIDE, key=lambda kind: kind.__name__))
+@pytest.mark.parametrize("kind", sorted({*kinds()} - INSIDE, key=str))
 def test_every_outcome_of_the_admin_api_has_an_answer(kind: type[AdminError]) -> None:
     assert any(parent in OUTCOMES for parent in kind.__mro__)
 
@@ -51,7 +51,7 @@ def test_each_is_told_in_our_words(error: AdminError, status: int, kind: str, af
     problem = problem_of(error)
     assert problem is not None
     assert (problem.status, problem.kind, problem.headers.get("Retry-After")) == (status, kind, after)
-    assert problem.detail == _DETAILS[kind]
+    assert problem.detail == DETAILS[kind]
 
 
 @pytest.mark.parametrize(
