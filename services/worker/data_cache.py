@@ -18,6 +18,7 @@ from libs.common.shopify.admin.degrade import Served, fresh_or_cached
 from services.worker import metrics
 
 _OVERHEAD = 1_024  # bytes that an answer takes beside its text
+SHARE = 0.25  # of the room, for any one shop: none drives out the answers of all others
 SWEEP_SECONDS = 5.0
 
 
@@ -153,19 +154,30 @@ class _Kept(LRUCache[Key, Answered]):
     def __init__(self, bounds: Bounds) -> None:
         super().__init__(bounds.size, getsizeof=lambda answer: len(answer.body) + _OVERHEAD)
         self._most = bounds.answers
-        self._keys: dict[str, set[Key]] = defaultdict(set)
+        self._keys: dict[str, dict[Key, float]] = defaultdict(
+            dict
+        )  # with their sizes, the oldest answer first
         self.ended = {"evicted": 0, "expired": 0, "dropped": 0}
 
     def put(self, key: Key, answer: Answered) -> None:
-        """Keeps an answer, unless it alone is larger than all may be together."""
+        """Keeps an answer, unless it alone is larger than all of its shop may be."""
         self.pop(key, None)
-        if self.getsizeof(answer) > self.maxsize:
+        size = self.getsizeof(answer)
+        if size > self.maxsize * SHARE:
             return
+        self._make_room(key.shop, size)
+        self[key] = answer
+        self._keys[key.shop][key] = size
+        self._show()
+
+    def _make_room(self, shop: str, size: float) -> None:
+        """A shop with its full share loses its oldest answer; else whoever's was not asked for longest goes."""
+        most, largest = max(1.0, self._most * SHARE), self.maxsize * SHARE - size
+        while (kept := self._keys.get(shop)) and (len(kept) + 1 > most or sum(kept.values()) > largest):
+            del self[next(iter(kept))]
+            self.count("evicted")
         while len(self) >= self._most:
             self.popitem()
-        self[key] = answer
-        self._keys[key.shop].add(key)
-        self._show()
 
     def of(self, shop: str, subject: str | None) -> list[Key]:
         return [key for key in self._keys.get(shop, ()) if _is_of(key, shop, subject)]
@@ -190,7 +202,7 @@ class _Kept(LRUCache[Key, Answered]):
 
     def __delitem__(self, key: Key) -> None:
         super().__delitem__(key)
-        self._keys[key.shop].discard(key)
+        self._keys[key.shop].pop(key, None)
         if not self._keys[key.shop]:
             del self._keys[key.shop]
         self._show()

@@ -11,7 +11,7 @@ from libs.common.shopify.admin import errors
 from services.worker.data_cache import Answered, Bounds, DataCache, Key
 from tests.clocks import TurnedClock
 
-BOUNDS = Bounds(answers=4, size=10_000, fresh=60.0, stale=600.0)
+BOUNDS = Bounds(answers=16, size=40_000, fresh=60.0, stale=600.0)
 ONE, TWO = "one.myshopify.com", "two.myshopify.com"
 KEY = Key(ONE, "orders", "page")
 
@@ -96,6 +96,7 @@ async def _through(steps: list[tuple[str, Key, int]]) -> None:
         told = cache.statistics()
         assert told["answers"] <= BOUNDS.answers
         assert told["bytes"] <= BOUNDS.size
+        assert (told["bytes"] == 0) == (told["answers"] == 0)
         await asyncio.sleep(0)
 
 
@@ -182,11 +183,26 @@ async def test_everything_is_forgotten_when_news_were_missed(cache: DataCache, a
 async def test_what_was_asked_for_last_stays_though_it_was_looked_through(
     cache: DataCache, asked: Asked
 ) -> None:
-    keys = [Key(ONE, "orders", str(number)) for number in range(5)]
-    for key in keys[:4]:
+    keys = [Key(f"{number // 4}.myshopify.com", "orders", str(number)) for number in range(17)]
+    for key in keys[:16]:
         await source(cache, asked, key)
     assert await source(cache, asked, keys[0]) == "hit"
     cache.sweep()
-    await source(cache, asked, keys[4])  # the fifth: one has to go
+    await source(cache, asked, keys[16])  # one more than there may be
     assert await source(cache, asked, keys[0]) == "hit"
     assert await source(cache, asked, keys[1]) == "miss"
+
+
+async def test_a_shop_that_asks_for_much_drives_out_its_own_answers_alone(
+    cache: DataCache, asked: Asked
+) -> None:
+    await source(cache, asked, Key(TWO, "orders", "page"))
+    for number in range(40):
+        await source(cache, asked, Key(ONE, "orders", str(number)))
+    assert await source(cache, asked, Key(TWO, "orders", "page")) == "hit"
+    assert cache.statistics()["answers"] == 5
+    asked.size = 3_000
+    for number in range(40):
+        await source(cache, asked, Key(ONE, "orders", f"large {number}"))
+        assert cache.statistics()["bytes"] <= BOUNDS.size / 4 + 1_034
+    assert await source(cache, asked, Key(TWO, "orders", "page")) == "hit"
