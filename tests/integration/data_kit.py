@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 from aiohttp import ClientResponse, ClientSession
 
 from libs.common.db import open_pool
@@ -19,8 +20,13 @@ from tests.integration.auth_kit import OPS, SERVICE_KEY, running
 from tests.integration.sandbox_kit import Sandbox, sandbox
 from tests.serving import serving
 from tests.session_tokens import CLIENT_ID, SECRET
+from tests.waiting import poll
 
 READER = "read_orders,read_products,read_customers"
+LISTENING = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = 'shopbus data' AND query LIKE 'LISTEN%' AND state = 'idle'
+"""
 KEYS: dict[str, Any] = {"shopify_api_key": CLIENT_ID, "shopify_api_secret": SECRET}
 
 
@@ -73,4 +79,9 @@ async def data_app(
             clients.append(await stack.enter_async_context(serving([service], mine)))
         pool = await stack.enter_async_context(open_pool(mine))
         webhooks = await stack.enter_async_context(open_producer(mine, schema="webhooks", pool=pool))
+        await poll(lambda: _all_listen(pool, workers))  # who begins to listen forgets what was kept
         yield App(stores, clients, webhooks)
+
+
+async def _all_listen(pool: asyncpg.Pool, workers: int) -> bool:
+    return bool(await pool.fetchval(LISTENING) == workers)

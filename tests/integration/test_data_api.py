@@ -34,7 +34,7 @@ async def walked(app: App, path: str, **query: str) -> list[dict[str, Any]]:
         more = {"cursor": content["next"]}
 
 
-async def test_lists_hold_everything_once_and_what_changed_last_first(
+async def test_lists_hold_everything_once_the_last_change_first_and_single_things_have_their_parts(
     database: str, tmp_path: Path, settings: MakeSettings
 ) -> None:
     setup = Setup(sizes=Sizes(orders=45))
@@ -51,30 +51,29 @@ async def test_lists_hold_everything_once_and_what_changed_last_first(
         assert {p["id"] for p in active} == {p["id"] for p in products if p["status"] == "ACTIVE"}
         assert 0 < len(active) < len(products)
         assert all(customer["email"] for customer in await walked(app, "customers", limit="250"))
+        await _single_things_have_their_parts(app)
 
 
-async def test_one_thing_is_shown_with_its_parts_and_money_as_exact_text(
-    database: str, tmp_path: Path, settings: MakeSettings
-) -> None:
-    async with data_app(database, tmp_path, settings) as app:
-        paid = next(o for o in await walked(app, "orders") if o["display_financial_status"] == "PAID")
-        _, order = await app.ask(f"orders/{paid['id']}")
-        assert order["id"] == paid["id"]
-        assert order["line_items"]["nodes"]
-        assert order["line_items"]["has_more"] is False
-        amount = order["total_price_set"]["shop_money"]["amount"]
-        _, content = await app.ask(f"orders/{paid['id']}/transactions")
-        took = [t for t in content["transactions"] if t["kind"] in {"SALE", "CAPTURE"}]
-        assert isinstance(amount, str)
-        assert sum(Decimal(t["amount_set"]["shop_money"]["amount"]) for t in took) == Decimal(amount)
-        _, customer = await app.ask(f"customers/{paid['customer']['id']}")
-        assert customer["number_of_orders"] >= 1
-        product_id = order["line_items"]["nodes"][0]["product"]["id"]
-        _, product = await app.ask(f"products/{product_id}")
-        assert all(isinstance(variant["price"], str) for variant in product["variants"]["nodes"])
+async def _single_things_have_their_parts(app: App) -> None:
+    """And money is exact text."""
+    paid = next(o for o in await walked(app, "orders") if o["display_financial_status"] == "PAID")
+    _, order = await app.ask(f"orders/{paid['id']}")
+    assert order["id"] == paid["id"]
+    assert order["line_items"]["nodes"]
+    assert order["line_items"]["has_more"] is False
+    amount = order["total_price_set"]["shop_money"]["amount"]
+    _, content = await app.ask(f"orders/{paid['id']}/transactions")
+    took = [t for t in content["transactions"] if t["kind"] in {"SALE", "CAPTURE"}]
+    assert isinstance(amount, str)
+    assert sum(Decimal(t["amount_set"]["shop_money"]["amount"]) for t in took) == Decimal(amount)
+    _, customer = await app.ask(f"customers/{paid['customer']['id']}")
+    assert customer["number_of_orders"] >= 1
+    product_id = order["line_items"]["nodes"][0]["product"]["id"]
+    _, product = await app.ask(f"products/{product_id}")
+    assert all(isinstance(variant["price"], str) for variant in product["variants"]["nodes"])
 
 
-async def test_what_cannot_be_meant_is_refused_and_what_is_not_there_is_said(
+async def test_what_cannot_be_meant_is_refused_and_whose_data_it_is_the_session_token_alone_says(
     database: str, tmp_path: Path, settings: MakeSettings
 ) -> None:
     async with data_app(database, tmp_path, settings) as app:
@@ -91,19 +90,18 @@ async def test_what_cannot_be_meant_is_refused_and_what_is_not_there_is_said(
         for path in ("products/1", "orders/1", "orders/1/transactions", "customers/1"):
             answer, content = await app.ask(path)
             assert (answer.status, content["type"]) == (404, "urn:shopbus:problem:no-such-thing"), path
+        await _only_a_session_token_opens_them(app)
 
 
-async def test_only_a_session_token_opens_them_and_it_alone_says_whose_data(
-    database: str, tmp_path: Path, settings: MakeSettings
-) -> None:
-    async with data_app(database, tmp_path, settings) as app:
-        for headers in ({}, {"Authorization": "Bearer x.y.z"}):
-            async with app.workers[0].get("/api/orders", headers=headers) as answer:
-                assert answer.status == 401
-                assert answer.headers["X-Shopify-Retry-Invalid-Session-Request"] == "1"
-        assert (await app.ask("orders", params={"shop": OTHER}))[0].status == 401
-        assert (await app.ask("orders", params={"shop": SHOP}))[0].status == 200
-        assert (await app.ask("data/cache"))[0].status == 401
+async def _only_a_session_token_opens_them(app: App) -> None:
+    """And not the operator's token, nor another shop's."""
+    for headers in ({}, {"Authorization": "Bearer x.y.z"}):
+        async with app.workers[0].get("/api/orders", headers=headers) as answer:
+            assert answer.status == 401
+            assert answer.headers["X-Shopify-Retry-Invalid-Session-Request"] == "1"
+    assert (await app.ask("orders", params={"shop": OTHER}))[0].status == 401
+    assert (await app.ask("orders", params={"shop": SHOP}))[0].status == 200
+    assert (await app.ask("data/cache"))[0].status == 401
 
 
 async def test_a_page_that_has_an_answer_already_gets_it_once(
@@ -145,7 +143,7 @@ async def test_a_shop_without_the_app_is_told_apart(
         assert (answer.status, content["type"]) == (409, "urn:shopbus:problem:not-installed")
 
 
-async def test_a_webhook_makes_every_worker_forget_what_it_changed(
+async def test_a_webhook_makes_every_worker_forget_what_it_changed_and_an_erasure_everything(
     database: str, tmp_path: Path, settings: MakeSettings
 ) -> None:
     async with data_app(database, tmp_path, settings, workers=2, data_fresh_seconds=600.0) as app:
@@ -161,10 +159,22 @@ async def test_a_webhook_makes_every_worker_forget_what_it_changed(
             for worker in (0, 1):
                 await poll(partial(_is_miss, app, changed, worker))
                 assert stays is None or await app.source(stays, worker) == "hit"
+        await _an_erasure_makes_every_worker_forget(app)
+
+
+async def _an_erasure_makes_every_worker_forget(app: App) -> None:
+    """The command names the shop in its body alone."""
+    for worker in (0, 1):
+        await poll(partial(_kept, app, worker))
+    subject = Subject(SHOP, SystemClock().now(), customer_id=1)
+    command = Command(uuid4(), subject)
+    await app.webhooks.accept(Draft(command_type(ERASE, "worker"), command.body(), shop=""))
+    for worker in (0, 1):
+        await poll(partial(_is_miss, app, "orders", worker))
 
 
 async def _kept(app: App, worker: int) -> bool:
-    """Whether both lists stay in memory: a worker that begins to listen forgets once."""
+    """Whether both lists are in memory."""
     return all([await app.source(path, worker) == "hit" for path in ("orders", "products")])
 
 
@@ -172,25 +182,11 @@ async def _is_miss(app: App, path: str, worker: int) -> bool:
     return await app.source(path, worker) == "miss"
 
 
-async def test_an_erasure_makes_every_worker_forget_the_shop(
-    database: str, tmp_path: Path, settings: MakeSettings
-) -> None:
-    async with data_app(database, tmp_path, settings, workers=2, data_fresh_seconds=600.0) as app:
-        for worker in (0, 1):
-            await poll(partial(_kept, app, worker))
-        subject = Subject(SHOP, SystemClock().now(), customer_id=1)
-        command = Command(uuid4(), subject)
-        await app.webhooks.accept(Draft(command_type(ERASE, "worker"), command.body(), shop=""))
-        for worker in (0, 1):
-            await poll(partial(_is_miss, app, "orders", worker))
-
-
 async def test_an_older_answer_is_served_and_marked_while_shopify_is_away(
     database: str, tmp_path: Path, settings: MakeSettings
 ) -> None:
     setup = Setup()
     async with data_app(database, tmp_path, settings, setup=setup, data_fresh_seconds=0.001) as app:
-        await poll(lambda: _is_there(app))
         _, before = await app.ask("orders")
         setup.api_weather.shares[Mishap.BROKEN] = 1.0
         answer, content = await app.ask("orders")
@@ -199,10 +195,3 @@ async def test_an_older_answer_is_served_and_marked_while_shopify_is_away(
         answer, content = await app.ask("products")
         assert (answer.status, content["type"]) == (503, "urn:shopbus:problem:shopify-away")
         assert int(answer.headers["Retry-After"]) >= 1
-
-
-async def _is_there(app: App) -> bool:
-    """Whether an answer stays in memory."""
-    await app.ask("orders")
-    async with app.workers[0].get("/metrics") as answer:
-        return "data_cache_answers 0.0" not in await answer.text()
