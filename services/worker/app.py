@@ -1,14 +1,13 @@
 """Puts services/worker together; the only file here that opens pools and connections."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import asyncpg
 
 from libs.common.clock import Clock, SystemClock
-from libs.common.contracts.envelope import Message
 from libs.common.contracts.topology import CONSUMERS, SOURCES
 from libs.common.db import direct_connections, open_pool
 from libs.common.outbox.faults import FaultPoints
@@ -17,7 +16,7 @@ from libs.common.outbox.open import open_producer
 from libs.common.outbox.producer import Producer
 from libs.common.outbox.retention import retention_loop
 from libs.common.runtime.broker import broker_of
-from libs.common.runtime.consumer import Consumer
+from libs.common.runtime.consumer import Consumer, Heard
 from libs.common.runtime.handlers import Registry, collect, discover
 from libs.common.runtime.schedules import Schedules
 from libs.common.runtime.watchdog import Watchdog
@@ -123,7 +122,7 @@ def _consumer(
     clock: Clock,
     faults: FaultPoints | None,
     admin: AdminClient,
-    heard: Callable[[Message], None],
+    heard: Heard,
 ) -> Consumer:
     return Consumer(
         NAME, registry, pool, producer, settings, connect=direct_connections(settings), clock=clock,

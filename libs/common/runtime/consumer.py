@@ -34,6 +34,9 @@ OpenBroker = Callable[
 ]
 """Makes the RabbitMQ side, given what to call with work, when it is up, and when it is down."""
 
+Heard = Callable[[Message], None]
+"""Is told of each message before its handler, whether it has one or not. It may be told again, and must not fail."""
+
 
 class Consumer:
     """Wires the parts together; `run` works until it is cancelled, `quiesce` comes before that."""
@@ -53,8 +56,7 @@ class Consumer:
         sources: Sequence[str] = SOURCES,
         faults: FaultPoints | None = None,
         admin: AdminApi | None = None,
-        heard: Callable[[Message], None]
-        | None = None,  # told of each message before its handler; never fails
+        heard: Heard | None = None,
     ) -> None:
         faults = faults or FaultPoints()
         self._settings = settings
