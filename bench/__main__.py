@@ -30,6 +30,7 @@ BENCHMARKS = {
     "admin": "calling the Admin API through the client, against plain aiohttp to the same server",
     "pixels": "pixel events from HTTP batches to rows, against one plain deduplicating INSERT of the same rows",
     "pixels_memory": "the size of ingest and worker over millions of pixel events",
+    "data": "a page of orders for the app's own pages: kept in memory, known to the browser, asked of Shopify",
     "sessions": "knowing who calls by session token, and getting a shop's token with and without the cache",
 }
 

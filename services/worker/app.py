@@ -16,7 +16,7 @@ from libs.common.outbox.open import open_producer
 from libs.common.outbox.producer import Producer
 from libs.common.outbox.retention import retention_loop
 from libs.common.runtime.broker import broker_of
-from libs.common.runtime.consumer import Consumer
+from libs.common.runtime.consumer import Consumer, Heard
 from libs.common.runtime.handlers import Registry, collect, discover
 from libs.common.runtime.schedules import Schedules
 from libs.common.runtime.watchdog import Watchdog
@@ -29,9 +29,13 @@ from libs.common.web import require_ops
 from services.worker import routes, routes_privacy
 from services.worker.config import Settings
 from services.worker.consumers import with_own
+from services.worker.data import Data
+from services.worker.data_cache import Bounds, DataCache
+from services.worker.data_drops import Drops
 from services.worker.events import Events
 from services.worker.pixel_partitions import Partitions
 from services.worker.privacy import open_privacy
+from services.worker.routes_data import DataEndpoints
 from services.worker.routes_events import EventsEndpoints
 from services.worker.service import Books, database_check
 from services.worker.sweep import Sweep
@@ -62,17 +66,23 @@ async def open_service(
             pool, registry, clock,
             timeout=settings.database_timeout_seconds, faults=faults or FaultPoints(),
         )  # fmt: skip
-        registry = with_own(registry, sweep)
-        consumer = _consumer(settings, registry, pool, handler_pool, producer, clock, faults, admin)
-        own = {"privacy": privacy.keep_house}
+        cache = DataCache(_bounds(settings), clock)
+        stack.push_async_callback(cache.close)
+        drops = Drops(cache, pool, direct_connections(settings), clock, settings.database_timeout_seconds)
+        registry = drops.registry(with_own(registry, sweep))
+        consumer = _consumer(
+            settings, registry, pool, handler_pool, producer, clock, faults, admin, drops.heard
+        )
+        own = {"privacy": privacy.keep_house, **drops.parts()}
         await stack.enter_async_context(_working(consumer, settings, registry, pool, producer, clock, own))
-        guard = require_ops(settings.ops_token)
+        guard, session = require_ops(settings.ops_token), session_guard(settings, clock).fetched
         yield Service(
             NAME,
             routes=[
                 *routes.routes(books, guard),
                 *routes_privacy.routes(privacy, settings, guard),
-                *EventsEndpoints(Events(books), clock).routes(session_guard(settings, clock).fetched),
+                *EventsEndpoints(Events(books), clock).routes(session),
+                *DataEndpoints(Data(admin, cache, clock)).routes(session, guard),
             ],
             checks={"database": partial(database_check, books)},
             notes={"work": consumer.state},
@@ -87,6 +97,11 @@ async def run(settings: Settings) -> None:
 async def _run(settings: Settings) -> None:
     async with open_service(settings) as service:
         await serve([service], settings)
+
+
+def _bounds(settings: Settings) -> Bounds:
+    size = settings.data_cache_megabytes * 1024 * 1024
+    return Bounds(settings.data_cache_entries, size, settings.data_fresh_seconds, settings.data_stale_seconds)
 
 
 def _handler_pool(settings: Settings, registry: Registry) -> AbstractAsyncContextManager[asyncpg.Pool]:
@@ -107,10 +122,12 @@ def _consumer(
     clock: Clock,
     faults: FaultPoints | None,
     admin: AdminClient,
+    heard: Heard,
 ) -> Consumer:
     return Consumer(
         NAME, registry, pool, producer, settings, connect=direct_connections(settings), clock=clock,
         handler_pool=handler_pool, open_broker=broker_of(settings, NAME), faults=faults, admin=admin,
+        heard=heard,
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from pydantic import Field, SecretStr
 
 from libs.common.runtime.config import ConsumerSettings
 from libs.common.session_settings import SessionSettings
-from libs.common.settings import Count
+from libs.common.settings import Count, Seconds
 from libs.common.shopify.admin.config import AdminSettings
 
 HANDLERS_HERE = "services.worker.handlers"
@@ -17,6 +17,11 @@ class Settings(ConsumerSettings, SessionSettings, AdminSettings):
     ops_token: SecretStr = Field(min_length=1)
     handlers: str = ""
     pixel_retention_days: Count = 90  # how long pixel events are kept, by the day they happened
+
+    data_cache_entries: Count = 10_000  # answers of the data endpoints that a process keeps
+    data_cache_megabytes: Count = 64
+    data_fresh_seconds: Seconds = 60.0  # for which an answer is given again without asking Shopify
+    data_stale_seconds: Seconds = 600.0  # for which it is there for when Shopify is away
 
     @property
     def handler_packages(self) -> list[str]:

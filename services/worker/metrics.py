@@ -36,3 +36,17 @@ SWEPT = Counter(
     "Messages that were cancelled before they were started, because their shop had removed the app.",
     ["handler"],
 )
+DATA_REQUESTS = Counter(
+    "data_cache_requests_total",
+    "Answers of the data endpoints, by where from: hit (kept, fresh), joined (a call under way), miss (Shopify), "
+    "stale (kept, as Shopify gave none).",
+    ["result"],
+)
+DATA_ENDINGS = Counter(
+    "data_cache_endings_total",
+    "Answers that left a process's memory, by cause: evicted (no room), expired, dropped (a webhook, an uninstall, an "
+    "erasure, or no news from Postgres for a time).",
+    ["cause"],
+)
+DATA_ANSWERS = Gauge("data_cache_answers", "Answers of the data endpoints that this process keeps.")
+DATA_BYTES = Gauge("data_cache_bytes", "Bytes of the answers of the data endpoints that this process keeps.")

@@ -8,6 +8,7 @@ import asyncpg
 from libs.common.bus.consumer import BrokerConsumer
 from libs.common.bus.deliveries import IncomingWork
 from libs.common.clock import Clock
+from libs.common.contracts.envelope import Message
 from libs.common.contracts.topology import SOURCES, Lane
 from libs.common.db import Connect
 from libs.common.outbox.claim_store import Claimed, ClaimPlan
@@ -33,6 +34,9 @@ OpenBroker = Callable[
 ]
 """Makes the RabbitMQ side, given what to call with work, when it is up, and when it is down."""
 
+Heard = Callable[[Message], None]
+"""Is told of each message before its handler, whether it has one or not. It may be told again, and must not fail."""
+
 
 class Consumer:
     """Wires the parts together; `run` works until it is cancelled, `quiesce` comes before that."""
@@ -52,6 +56,7 @@ class Consumer:
         sources: Sequence[str] = SOURCES,
         faults: FaultPoints | None = None,
         admin: AdminApi | None = None,
+        heard: Heard | None = None,
     ) -> None:
         faults = faults or FaultPoints()
         self._settings = settings
@@ -84,7 +89,7 @@ class Consumer:
         self._dispatcher = Dispatcher(
             registry, pool, self._plan, self._hands, self._buffers, self._keeper, executor, endings, clock,
             acquire_seconds=acquire, unhandled_group=settings.consumer_claim_batch,
-            room_made=self._room_made, faults=faults,
+            room_made=self._room_made, faults=faults, heard=heard,
         )  # fmt: skip
         self._arrivals = Arrivals(
             pool,

@@ -9,6 +9,7 @@ import asyncpg
 import structlog
 
 from libs.common.clock import Clock
+from libs.common.contracts.envelope import Message
 from libs.common.contracts.topology import Lane
 from libs.common.db import connection, is_away
 from libs.common.outbox import claim_store
@@ -55,8 +56,10 @@ class Dispatcher:
         unhandled_group: int,
         room_made: Callable[[], None],
         faults: FaultPoints,
+        heard: Callable[[Message], None] | None = None,
     ) -> None:
         self.stopping = False
+        self._heard = heard
         self._registry, self._pool, self._plan = registry, pool, plan
         self._hands, self._buffers, self._keeper = hands, buffers, keeper
         self._executor, self._endings = executor, endings
@@ -80,6 +83,9 @@ class Dispatcher:
             if lane is None:
                 break
             group = self._buffers.take(lane, self._most, self._alike)
+            if self._heard is not None:
+                for delivery in group:
+                    self._heard(delivery.message)
             self._admit(lane, self._registry.find(group[0].message.type), group)
         self._room_made()
 
