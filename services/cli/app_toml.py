@@ -13,8 +13,8 @@ from services.cli.errors import BadInput
 app = typer.Typer(help="The app's own configuration at Shopify.")
 
 _HEADING = """\
-# Made by `shopbus app toml` from the settings and libs/common/contracts/subscriptions.py; `shopify app deploy` uploads it,
-# with the web pixel in extensions/web-pixel. Change those and make it again: what is changed here is lost."""
+# Made by `shopbus app toml` from the settings and libs/common/contracts/subscriptions.py; make it again after a change.
+# `shopify app deploy` uploads it with the web pixel in extensions/web-pixel."""
 
 
 @app.command("toml")

@@ -29,13 +29,17 @@ class DeletionRisk:
     def failed(self, topic: str | None) -> None:
         """A delivery was answered with a 5xx."""
         name, now = metrics.topic_label(topic), self.clock.monotonic()
-        if name in _AT_RISK:
-            self._failing.setdefault(name, _Failing(now, now)).last = now
+        if name not in _AT_RISK:
+            return
+        if name not in self._failing:
+            self._failing[name] = _Failing(now, now)
+            self.show()
+        self._failing[name].last = now
 
     def accepted(self, topic: str) -> None:
         """A delivery was answered with 200."""
-        if self._failing:
-            self._failing.pop(metrics.topic_label(topic), None)
+        if self._failing and self._failing.pop(metrics.topic_label(topic), None):
+            self.show()
 
     def show(self) -> None:
         """Brings the gauge up to date. Of whom nobody has heard for four hours, nothing is retried any more."""

@@ -165,10 +165,17 @@ WHERE shop = $1 AND holder = $2 RETURNING shop
 """
 
 
+FORGET_UNKNOWN = """
+DELETE FROM webhooks.subscription_shops
+WHERE shop = $1 AND generation = 0 AND checked_at IS NULL AND ended_at IS NOT NULL
+"""
+
+
 async def end(conn: Connection, shop: str, holder: UUID, error: str) -> None:
-    """The app is not installed; in the caller's transaction."""
+    """The app is not installed; in the caller's transaction. A shop that never had it leaves nothing behind."""
     if await conn.fetchval(END, shop, holder, error) is not None:
         await conn.execute(DROP_STATES, shop)
+        await conn.execute(FORGET_UNKNOWN, shop)
 
 
 SHOP = """

@@ -15,6 +15,7 @@ from libs.common.settings import CommonSettings
 from libs.common.shopify.admin.answers import Answer, read_answer
 from libs.common.shopify.admin.client import TIMEOUT
 from libs.common.shopify.admin.lanes import ApiLane
+from libs.common.token_client import NotInstalled
 from services.sandbox.sender import Patience
 from services.webhooks import subscriptions_store
 from services.webhooks.subscriptions import Keeper
@@ -58,6 +59,8 @@ class Caller:
         idempotency_key: str | None = None,
     ) -> Answer:
         self.asked.append(_operation(query))
+        if shop != SHOP:
+            raise NotInstalled  # what auth says of a shop that it does not know
         async with self.stores.ask_api(self.token, query, shop=shop, **(variables or {})) as answer:
             found = read_answer(
                 answer.status, answer.headers, await answer.read(), asked_at=datetime.now(UTC)

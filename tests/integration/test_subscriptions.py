@@ -172,6 +172,11 @@ async def test_a_shop_without_the_app_is_left_alone_from_then_on(kept: Kept) -> 
     )
 
 
+async def test_asking_for_a_shop_that_never_had_the_app_leaves_nothing_behind(kept: Kept) -> None:
+    assert await kept.keeper.check_now("typo.myshopify.com")
+    assert await kept.pool.fetchval("SELECT array_agg(shop) FROM webhooks.subscription_shops") == [SHOP]
+
+
 async def test_a_shop_that_has_to_authorise_again_is_tried_when_that_may_have_been_done(kept: Kept) -> None:
     kept.caller.fails = [AccessEnded(3_600.0, "the merchant has to open the app")]
     await kept.keeper.turn()
