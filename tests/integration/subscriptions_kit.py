@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+from pydantic import SecretStr
 
 from libs.common.contracts.subscriptions import Wanted
 from libs.common.db import connection, open_pool
@@ -129,7 +130,7 @@ async def keeping(
     behaving: dict[str, Any] = {"behave": behave} if behave else {}
     async with (
         sandbox(folder, patience=patience, **behaving) as stores,
-        open_pool(CommonSettings(database_url=database)) as pool,
+        open_pool(CommonSettings(database_url=SecretStr(database))) as pool,
     ):
         caller = Caller(stores, (await stores.installed(scopes)).access_token)
         uri = f"{stores.settings.public_url}/webhooks/shopify"

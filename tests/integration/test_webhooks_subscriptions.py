@@ -37,6 +37,12 @@ async def tell(door: Door, message_type: str, generation: int) -> None:
     assert await poll(lambda: door.database.fetchval(DONE, receipt.id), within=40.0) == "completed"
 
 
+async def row(door: Door) -> tuple[object, ...]:
+    found = await door.database.fetchrow(ROW)
+    assert found is not None
+    return tuple(found)
+
+
 async def listed(door: Door, status: int = 200, **query: str) -> dict[str, Any]:
     response = await door.ops("/webhooks/subscriptions", **query)
     assert response.status == status
@@ -56,15 +62,15 @@ async def test_what_auth_tells_begins_and_ends_a_shops_checks(settings: MakeSett
         assert (await listed(door, 404, shop=SHOP))["type"].endswith("no-such-shop")
         assert await listed(door) == {"shops": [], "next": None}
         await tell(door, "shop.installed", 2)
-        assert tuple(await door.database.fetchrow(ROW)) == (2, True, True)
+        assert await row(door) == (2, True, True)
         await tell(door, "shop.uninstalled", 1)
-        assert tuple(await door.database.fetchrow(ROW)) == (2, True, True), "of an install before"
+        assert await row(door) == (2, True, True), "of an install before"
         await tell(door, "shop.uninstalled", 2)
-        assert tuple(await door.database.fetchrow(ROW))[:2] == (2, False)
+        assert await row(door)[:2] == (2, False)
         await door.database.execute("UPDATE webhooks.subscription_shops SET due_at = now() + interval '1 h'")
         await tell(door, "shop.installed", 3)
         await tell(door, "shop.scopes_changed", 3)
-        assert tuple(await door.database.fetchrow(ROW)) == (3, True, True)
+        assert await row(door) == (3, True, True)
 
 
 async def test_an_operator_sees_what_is_wanted_and_what_there_is(
@@ -83,8 +89,8 @@ async def test_an_operator_sees_what_is_wanted_and_what_there_is(
         assert [one["topic"] for one in found["strangers"]] == ["themes/publish"]
         assert found["drift"] == len(topics)
         assert [one["action"] for one in found["history"]] == ["created"]
-        [row] = (await listed(door))["shops"]
-        assert (row["shop"], row["not_ok"]) == (SHOP, 2)
+        [shop] = (await listed(door))["shops"]
+        assert (shop["shop"], shop["not_ok"]) == (SHOP, 2)
         assert (await listed(door, 400, shop="evil.com"))["type"].endswith("bad-parameter")
         assert await check(door, SHOP) == (409, "no-app-url")
 
