@@ -38,7 +38,8 @@ class DeletionRisk:
 
     def accepted(self, topic: str) -> None:
         """A delivery was answered with 200."""
-        if self._failing and self._failing.pop(metrics.topic_label(topic), None):
+        if self._failing and metrics.topic_label(topic) in self._failing:
+            del self._failing[metrics.topic_label(topic)]
             self.show()
 
     def show(self) -> None:

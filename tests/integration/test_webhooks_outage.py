@@ -98,13 +98,18 @@ async def _says_what_to_do(made: Settings) -> None:
         assert (await door.deliver()).status == 500
 
 
-async def test_it_tells_which_route_work_takes(settings: MakeSettings, database: str) -> None:
+async def test_it_tells_which_route_work_takes_and_that_nobody_keeps_subscriptions(
+    settings: MakeSettings, database: str
+) -> None:
     async with open_door(settings(Settings, database_url=database)) as door:
         response = await door.ops("/readyz")
     assert await response.json() == {
         "ready": True,
         "reasons": [],
-        "notes": ["RABBITMQ_URL is not set: work takes the Postgres route"],
+        "notes": [
+            "RABBITMQ_URL is not set: work takes the Postgres route",
+            "APP_URL is not set: webhook subscriptions are left alone",
+        ],
     }
 
 

@@ -66,7 +66,7 @@ async def test_what_auth_tells_begins_and_ends_a_shops_checks(settings: MakeSett
         await tell(door, "shop.uninstalled", 1)
         assert await row(door) == (2, True, True), "of an install before"
         await tell(door, "shop.uninstalled", 2)
-        assert await row(door)[:2] == (2, False)
+        assert (await row(door))[:2] == (2, False)
         await door.database.execute("UPDATE webhooks.subscription_shops SET due_at = now() + interval '1 h'")
         await tell(door, "shop.installed", 3)
         await tell(door, "shop.scopes_changed", 3)
