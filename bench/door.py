@@ -18,6 +18,7 @@ from libs.common.outbox.put_store import Outgoing
 from libs.common.service import Service, serve, start
 from libs.common.shopify.signatures import WebhookVerifier
 from services.webhooks.config import Settings
+from services.webhooks.deletion_risk import DeletionRisk
 from services.webhooks.rejected import open_rejected_log
 from services.webhooks.routes import Endpoints
 from services.webhooks.service import Accepts
@@ -66,7 +67,8 @@ async def opened(side: str, settings: Settings) -> AsyncIterator[Service]:
     ):
         accepts = SIDES[side](pool)
         deadlines = Deadlines(settings.accept_timeout_seconds)
-        door = Endpoints(settings, verifier, accepts, rejected, deadlines, SystemClock())
+        clock = SystemClock()
+        door = Endpoints(settings, verifier, accepts, rejected, deadlines, clock, DeletionRisk(clock))
         yield Service("webhooks", routes=door.routes())
 
 

@@ -87,6 +87,25 @@ class Api:
             _answer(status, content)
         return content
 
+    async def subscriptions(self, shop: str) -> Json:
+        """What is known of a shop's webhook subscriptions."""
+        return await self._call("GET", "/webhooks/subscriptions", {"shop": shop})
+
+    async def subscribed_shops(self) -> AsyncIterator[Json]:
+        """All shops, page after page, with how many of their topics are not as wanted."""
+        cursor = None
+        while True:
+            page = await self._call("GET", "/webhooks/subscriptions", _at(cursor))
+            for shop in page["shops"]:
+                yield shop
+            cursor = page.get("next")
+            if not cursor:
+                return
+
+    async def check_subscriptions(self, shop: str) -> Json:
+        """Repairs them now, and shows what came of it."""
+        return await self._call("POST", "/webhooks/subscriptions/check", {"shop": shop})
+
     async def _call(
         self,
         method: str,

@@ -15,6 +15,9 @@ class CliSettings(CommonSettings):
 
     shopify_api_secret: SecretStr | None = None
     shopify_api_version: str = "2026-10"
+    shopify_api_key: str | None = None
+    shopify_scopes: str = ""
+    app_url: str | None = None
     ops_token: SecretStr | None = None
     service_key: SecretStr | None = None
 

@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from libs.common.errors import ShopbusError
-from services.cli import jobs, keys, privacy, send, tokens
+from services.cli import app_toml, jobs, keys, privacy, send, subscriptions, tokens
 from services.cli.doctor import doctor
 from services.cli.errors import exit_code
 from services.cli.migrate import migrate
@@ -69,6 +69,8 @@ app.add_typer(jobs.app, name="jobs", invoke_without_command=True, callback=show_
 app.add_typer(keys.app, name="keys", invoke_without_command=True, callback=show_help)
 app.add_typer(tokens.app, name="tokens", invoke_without_command=True, callback=show_help)
 app.add_typer(privacy.app, name="privacy", invoke_without_command=True, callback=show_help)
+app.add_typer(subscriptions.app, name="subscriptions", invoke_without_command=True, callback=show_help)
+app.add_typer(app_toml.app, name="app", invoke_without_command=True, callback=show_help)
 app.command()(why)
 app.command()(replay)
 

@@ -1,5 +1,6 @@
-"""Takes in Shopify's webhooks: verified, committed with the work they cause, then answered.
+"""Takes in Shopify's webhooks: verified, committed with the work they cause, then answered. Keeps them subscribed to.
 
-Consumes nothing yet. Produces `webhook.*`, one type per topic. Owns the schema `webhooks`: the deliveries log and the
-log of rejected requests.
+Consumes `shop.installed`, `shop.uninstalled`, `shop.scopes_changed` and `privacy.*.webhooks`. Produces `webhook.*`, one
+type per topic. Owns the schema `webhooks`: the deliveries log, the log of rejected requests, and each shop's webhook
+subscriptions.
 """

@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from libs.common.shopify.signatures import Signer
 from libs.common.shopify.webhook_headers import Format
@@ -31,6 +31,39 @@ TRIGGER_TO_RECEIPT = Histogram(
 )
 REJECTED_UNLOGGED = Counter(
     "webhook_rejected_unlogged_total", "Rejections that are counted but missing in the log, which is bounded."
+)
+LAST_ACCEPTED = Gauge(
+    "webhook_last_accepted_timestamp_seconds",
+    "When this process last answered a delivery of the topic with 200.",
+    ["topic"],
+)
+SUBSCRIPTION_DRIFT = Gauge(
+    "subscription_drift",
+    "Shops whose subscription to the topic is not as wanted after the last check.",
+    ["topic"],
+)
+SUBSCRIPTION_REFUSED = Gauge(
+    "subscription_refused",
+    "Shops where Shopify does not let us have the topic, as for want of a scope.",
+    ["topic"],
+)
+SUBSCRIPTION_OVERDUE = Gauge(
+    "subscription_overdue_seconds", "For how long the check that is most overdue has been due."
+)
+SUBSCRIPTION_CHECKS = Counter(
+    "subscription_checks_total",
+    "Checks of a shop's subscriptions: done, not_installed, postponed, refused, failed, fault.",
+    ["outcome"],
+)
+SUBSCRIPTION_REPAIRS = Counter(
+    "subscription_repairs_total",
+    "Subscriptions created, updated, deleted, or refused by Shopify.",
+    ["action"],
+)
+SUBSCRIPTION_DELETION_RISK = Gauge(
+    "subscription_deletion_risk_seconds",
+    "Until Shopify deletes the topic's subscriptions, if our failures go on as since the last success.",
+    ["topic"],
 )
 
 OTHER = "other"
@@ -72,12 +105,18 @@ class TopicMeters:
         self.accepted = ACCEPTED.labels(topic, family)
         self.duplicate = DUPLICATE.labels(topic, family)
         self.trigger_to_receipt = TRIGGER_TO_RECEIPT.labels(topic)
+        self.last_accepted = LAST_ACCEPTED.labels(topic)
+
+
+def topic_label(topic: str | None) -> str:
+    """The label of a topic as a header gave it; unknown ones share `other`."""
+    known = (topic or "").lower()
+    return known if known in KNOWN_TOPICS else OTHER
 
 
 def meters(topic: str | None, family: Format) -> TopicMeters:
-    """The counters for a topic as a header gave it; unknown ones share `other`."""
-    known = (topic or "").lower()
-    return _meters(known if known in KNOWN_TOPICS else OTHER, is_next=family is Format.NEXT)
+    """The counters for a topic as a header gave it."""
+    return _meters(topic_label(topic), is_next=family is Format.NEXT)
 
 
 @lru_cache(maxsize=4 * len(KNOWN_TOPICS))

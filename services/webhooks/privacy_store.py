@@ -2,6 +2,12 @@
 
 from libs.common.privacy.declarations import CONSUMER_TABLES, PRODUCER_TABLES, Holdings, Personal, Statement
 
+_SUBSCRIPTIONS = {
+    "subscription_shops": "DELETE FROM webhooks.subscription_shops WHERE shop = $1 AND known_at <= $2",
+    "subscription_states": "DELETE FROM webhooks.subscription_states WHERE shop = $1 AND checked_at <= $2",
+    "subscription_history": "DELETE FROM webhooks.subscription_history WHERE shop = $1 AND at <= $2",
+}
+
 HOLDINGS = Holdings(
     "webhooks",
     (
@@ -14,6 +20,15 @@ HOLDINGS = Holdings(
             erase_shop=Statement(
                 "DELETE FROM webhooks.rejected WHERE lower(shop) = $1 AND at <= $2", ("shop", "before")
             ),
+        ),
+        *(
+            Personal(
+                table,
+                ("shop",),
+                erase_shop=Statement(statement, ("shop", "before")),
+                counted=False,
+            )
+            for table, statement in _SUBSCRIPTIONS.items()
         ),
     ),
 )

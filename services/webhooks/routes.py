@@ -10,6 +10,7 @@ from aiohttp import web
 
 from libs.common.clock import Clock
 from libs.common.contracts.envelope import Receipt
+from libs.common.contracts.subscriptions import WEBHOOK_PATH
 from libs.common.deadlines import Deadlines
 from libs.common.errors import DatabaseAway
 from libs.common.shopify.signatures import WebhookVerifier
@@ -17,11 +18,12 @@ from libs.common.shopify.webhook_headers import Format, safe_text
 from libs.common.web import BodyIncomplete, BodyTooLarge, BodyTooSlow, Problem, json_response, note, read_body
 from services.webhooks import metrics, service
 from services.webhooks.config import Settings
+from services.webhooks.deletion_risk import DeletionRisk
 from services.webhooks.rejected import RejectedLog
 from services.webhooks.service import Delivery, Reason, Rejected
 from services.webhooks.store import Rejection
 
-ADDRESS = "/webhooks/shopify"
+ADDRESS = WEBHOOK_PATH
 _LONGEST = 255  # characters of anything that a rejected request says of itself
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -60,6 +62,7 @@ class Endpoints:
     rejected: RejectedLog
     deadlines: Deadlines  # for the commit
     clock: Clock
+    risk: DeletionRisk
 
     def routes(self) -> list[web.RouteDef]:
         """Where Shopify sends webhooks to. The second catches every other method, so that it is counted and logged."""
@@ -81,7 +84,9 @@ class Endpoints:
             raise self._rejected(request, error, None if body is None else len(body)) from error
         except Exception as error:
             self._count(request, Reason.DATABASE_AWAY if isinstance(error, DatabaseAway) else Reason.FAULT)
+            self.risk.failed(_said(request, "Topic"))
             raise
+        self.risk.accepted(delivery.claims.topic)
         service.count(delivery, receipt, self.clock.now())
         _note(request, delivery, receipt)
         return json_response({"id": receipt.id, "duplicate": receipt.duplicate})

@@ -160,5 +160,6 @@ def count(delivery: Delivery, receipt: Receipt, now: datetime) -> None:
     meters = metrics.meters(claims.topic, claims.format)
     meters.received.inc()
     (meters.duplicate if receipt.duplicate else meters.accepted).inc()
+    meters.last_accepted.set(now.timestamp())
     if claims.triggered_at is not None and not receipt.duplicate:
         meters.trigger_to_receipt.observe(max(0.0, (now - claims.triggered_at).total_seconds()))

@@ -41,6 +41,7 @@ SELECT coalesce(array_agg(name), '{}') FROM unnest($1::text[]) AS wanted(name) W
 _TABLES = (
     *("messages", "outbox", "scheduled", "failed", "history", "rejected", "deliveries"),
     *("privacy_tombstones", "privacy_progress"),
+    *("subscription_shops", "subscription_states", "subscription_history"),
 )
 
 

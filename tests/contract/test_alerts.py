@@ -22,7 +22,18 @@ needs_promtool = pytest.mark.skipif(
 
 _EXPRESSION = re.compile(r"^ +expr: (?:\|\n((?: {10,}\S.*\n)+)|(.+)\n)", re.MULTILINE)
 _NOT_METRICS = re.compile(r"\{[^}]*\}|\[[^\]]*\]|\b(?:by|on) \([^)]*\)|\boffset \w+|\b[0-9.]+\b")
-_FUNCTIONS = {"absent", "delta", "histogram_quantile", "increase", "max", "rate", "sum", "vector"}
+_FUNCTIONS = {
+    "absent",
+    "delta",
+    "histogram_quantile",
+    "increase",
+    "max",
+    "min",
+    "rate",
+    "sum",
+    "time",
+    "vector",
+}
 _OPERATORS = {"and", "or", "unless"}
 _MADE_BY_PROMETHEUS = {"up"}
 

@@ -14,6 +14,8 @@ from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 import psutil
+from aiohttp import ClientSession, CookieJar
+from yarl import URL
 
 from tests.servers.ports import free_port
 from tests.waiting import poll
@@ -21,6 +23,7 @@ from tests.waiting import poll
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 90.0
 COUNT = 40
+STORE = "sandbox-001.myshopify.com"
 
 
 class Machine:
@@ -74,6 +77,12 @@ class Machine:
     def jobs(self, *filters: str) -> list[dict[str, Any]]:
         lines = self.shopbus("jobs", "ls", "--limit", "1000", "--json", *filters).stdout.splitlines()
         return [json.loads(line) for line in lines]
+
+    def subscribed(self, shop: str) -> bool:
+        """Whether a shop's webhook subscriptions were checked and are all as wanted."""
+        listed = self.shopbus("subscriptions", "ls", "--shop", shop, "--json").stdout
+        found = json.loads(listed) if listed else {"checked_at": None}
+        return found["checked_at"] is not None and found["drift"] == 0
 
     def secrets(self) -> dict[str, str]:
         lines = (self.folder / ".shopbus" / "secrets.env").read_text().splitlines()
@@ -153,4 +162,23 @@ async def test_what_is_killed_leaves_no_server_and_starts_again(tmp_path: Path) 
     await poll(lambda: not machine.postgres_processes(), within=60)
     with machine.running() as process:
         await machine.ready(process)
+        await an_installed_store_is_subscribed_to(machine)
         assert interrupt(process)[1] == ""
+
+
+async def an_installed_store_is_subscribed_to(machine: Machine) -> None:
+    """What happens in a sandbox store arrives by the subscriptions that webhooks made after the install."""
+    base = f"http://127.0.0.1:{machine.port}"
+    async with ClientSession(cookie_jar=CookieJar(unsafe=True)) as browser:
+        async with browser.get(f"{base}/auth/install?shop={STORE}", allow_redirects=False) as answer:
+            consent = URL(answer.headers["Location"], encoded=True)
+        async with browser.post(consent, allow_redirects=False) as answer:
+            callback = URL(answer.headers["Location"], encoded=True)
+        async with browser.get(callback, allow_redirects=False) as answer:
+            assert answer.status == 302, await answer.text()
+        await poll(lambda: machine.subscribed(STORE), within=60)
+        async with browser.post(
+            f"{base}/sandbox/{STORE}/admin/happen", data={"topic": "orders/create"}
+        ) as answer:
+            assert answer.status == 200
+    await poll(lambda: machine.jobs("--type", "orders/create", "--status", "completed"), within=60)

@@ -221,6 +221,23 @@ async def _fill_shop(conn: Any, shop: str) -> None:
         long_ago,
         shop,
     )
+    await conn.execute(
+        "INSERT INTO webhooks.subscription_shops (shop, known_at, due_at) VALUES ($1, $2, now() + interval '1 day')",
+        shop,
+        long_ago,
+    )
+    await conn.execute(
+        "INSERT INTO webhooks.subscription_states (shop, topic, state, checked_at) "
+        "VALUES ($1, 'orders/create', 'missing', $2)",
+        shop,
+        long_ago,
+    )
+    await conn.execute(
+        "INSERT INTO webhooks.subscription_history (shop, at, topic, action, detail) "
+        "VALUES ($1, $2, 'orders/create', 'created', 'at our address')",
+        shop,
+        long_ago,
+    )
 
     await conn.execute(
         "INSERT INTO ingest.extensions (shop, wanted, active, hosts) VALUES ($1, false, false, ARRAY[$1])",

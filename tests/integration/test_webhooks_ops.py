@@ -40,6 +40,7 @@ async def accepted(door: Door, body: bytes = b"{}", /, **changes: str | None) ->
         "/webhooks/deliveries/f35ffe00-e692-435d-87be-48b31d5cf9fc",
         "/webhooks/deliveries/f35ffe00-e692-435d-87be-48b31d5cf9fc/body",
         "/webhooks/rejected",
+        "/webhooks/subscriptions",
     ],
 )
 async def test_without_the_ops_token_there_is_nothing_to_see(door: Door, path: str) -> None:

@@ -30,6 +30,10 @@ async def reasons(door: Door) -> list[str]:
         return found
 
 
+def deletion_risk() -> float | None:
+    return REGISTRY.get_sample_value("subscription_deletion_risk_seconds", {"topic": "orders/create"})
+
+
 @pytest.mark.parametrize("away", ["kill", "stop", "freeze"])
 async def test_while_postgres_is_away_it_is_503_and_then_the_same_delivery_goes_in(
     settings: MakeSettings, database: str, postgres: PostgresServer, away: str
@@ -41,10 +45,12 @@ async def test_while_postgres_is_away_it_is_503_and_then_the_same_delivery_goes_
         responses = await asyncio.gather(*(door.deliver(webhook_id=f"during-{n}") for n in range(20)))
         assert {(r.status, r.headers.get("Retry-After")) for r in responses} == {(503, "2")}
         assert await reasons(door) == ["webhooks: the database is away"]
+        assert deletion_risk() is not None
         postgres.heal()
 
         for number in range(20):
             await accepted(door, f"during-{number}")
+        assert deletion_risk() is None
         await poll(lambda: ready(door))
     database_again = await asyncpg.connect(database)
     keys = await database_again.fetch("SELECT key FROM webhooks.messages")
@@ -92,13 +98,18 @@ async def _says_what_to_do(made: Settings) -> None:
         assert (await door.deliver()).status == 500
 
 
-async def test_it_tells_which_route_work_takes(settings: MakeSettings, database: str) -> None:
+async def test_it_tells_which_route_work_takes_and_that_nobody_keeps_subscriptions(
+    settings: MakeSettings, database: str
+) -> None:
     async with open_door(settings(Settings, database_url=database)) as door:
         response = await door.ops("/readyz")
     assert await response.json() == {
         "ready": True,
         "reasons": [],
-        "notes": ["RABBITMQ_URL is not set: work takes the Postgres route"],
+        "notes": [
+            "RABBITMQ_URL is not set: work takes the Postgres route",
+            "APP_URL is not set: webhook subscriptions are left alone",
+        ],
     }
 
 

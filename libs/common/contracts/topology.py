@@ -48,7 +48,7 @@ ROUTES = (
     Route("webhook.app.scopes_update", Lane.CRITICAL, ("worker", "auth")),
     *(Route(f"privacy.*.{name}", Lane.CRITICAL, (name,)) for name in CONSUMERS),  # each erases its own schema
     Route("privacy.#", Lane.CRITICAL),
-    Route("shop.#", Lane.CRITICAL, ("worker", "ingest")),
+    Route("shop.#", Lane.CRITICAL, ("worker", "ingest", "webhooks")),
     Route("token.#", Lane.CRITICAL),
     Route("install.#", Lane.CRITICAL),
     Route("pixel.#", Lane.BULK),
