@@ -44,7 +44,7 @@ class CommonSettings(BaseSettings):
 
     @field_validator("database_url", "rabbitmq_url", mode="before")
     @classmethod
-    def _empty_means_unset(cls, value: object) -> object:
+    def _empty_url_means_unset(cls, value: object) -> object:
         return value or None
 
     @classmethod

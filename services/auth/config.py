@@ -40,7 +40,7 @@ class Settings(ConsumerSettings):
 
     @field_validator("shopify_api_secret_old", "app_url", "sandbox_store_url", mode="before")
     @classmethod
-    def _empty_means_unset(cls, value: object) -> object:
+    def _empty_means_none(cls, value: object) -> object:
         return value or None
 
     @field_validator("app_url")

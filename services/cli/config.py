@@ -50,7 +50,7 @@ class RunSettings(CommonSettings):
 
     @field_validator("shopify_api_key", "app_url", "sandbox_store_url", "auth_url", mode="before")
     @classmethod
-    def _empty_means_unset(cls, value: object) -> object:
+    def _empty_means_none(cls, value: object) -> object:
         return value or None
 
 

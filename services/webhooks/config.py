@@ -33,7 +33,7 @@ class Settings(ConsumerSettings, AdminSettings):
 
     @field_validator("shopify_api_secret_old", "app_url", mode="before")
     @classmethod
-    def _empty_means_unset(cls, value: object) -> object:
+    def _empty_means_none(cls, value: object) -> object:
         return value or None
 
     @property

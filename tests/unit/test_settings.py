@@ -1,5 +1,6 @@
 """Settings come from the environment, name what is wrong, and never show a secret."""
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from pydantic import SecretStr
 from libs.common.errors import ConfigurationError
 from libs.common.runtime.config import ConsumerSettings
 from libs.common.settings import CommonSettings
+from tests.environment import MakeSettings
 
 
 class WithSecret(CommonSettings):
@@ -44,6 +46,14 @@ def test_an_empty_url_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = CommonSettings.load()
     assert settings.database_url is None
     assert settings.rabbitmq_url is None
+
+
+@pytest.mark.parametrize("service", ["auth", "ingest", "webhooks", "worker", "sandbox"])
+def test_an_empty_url_counts_as_unset_in_every_service(service: str, settings: MakeSettings) -> None:
+    """A copied .env.example has such lines; a validator of a service's own must not take the place of the shared one."""
+    kind = import_module(f"services.{service}.config").Settings
+    loaded = settings(kind, database_url="", rabbitmq_url="")
+    assert (loaded.database_url, loaded.rabbitmq_url) == (None, None)
 
 
 def test_the_environment_and_the_env_file_are_read(monkeypatch: pytest.MonkeyPatch, elsewhere: Path) -> None:

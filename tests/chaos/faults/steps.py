@@ -118,12 +118,15 @@ WORKER: Mapping[Point, _Way] = {
     "given back, not announced": _BY_A_LOST_POSTGRES,
 }
 
+_PRIVACY = "nobody is erased in a chaos run; tests/integration/test_fault_points_privacy.py"
 _AUTH = "auth serves no deliveries; tests/integration/test_fault_points_auth.py"
 ELSEWHERE: Mapping[Point, str] = {
     "claimed, not relayed": "no other program listens in a chaos run; tests/integration/test_fault_points.py",
     "relayed, not ended": "no other program listens in a chaos run; tests/integration/test_fault_points.py",
     "replayed, not answered": "a replay has a second effect on purpose; tests/integration/test_fault_points.py",
     "some cancelled, not all": "no shop leaves in a chaos run; tests/integration/test_fault_points_sweep.py",
+    "rows erased, not committed": _PRIVACY,
+    "rows erased, not answered": _PRIVACY,
     "install state taken, code not sent": _AUTH,
     "token answered, not kept": _AUTH,
     "token kept, not committed": _AUTH,
