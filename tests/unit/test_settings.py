@@ -50,7 +50,7 @@ def test_an_empty_url_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("service", ["auth", "ingest", "webhooks", "worker", "sandbox"])
 def test_an_empty_url_counts_as_unset_in_every_service(service: str, settings: MakeSettings) -> None:
-    """A copied .env.example has such lines; a validator of a service's own must not take the place of the shared one."""
+    """A copied .env.example has such lines, and a service's own validator must not hide the shared one."""
     kind = import_module(f"services.{service}.config").Settings
     loaded = settings(kind, database_url="", rabbitmq_url="")
     assert (loaded.database_url, loaded.rabbitmq_url) == (None, None)
