@@ -19,7 +19,7 @@ from tests.simulation.schedule import Run, Schedule
 pytestmark = pytest.mark.timeout(1_200)  # a failure is shrunk, which takes its time
 
 SEED = int(os.environ.get("SEED") or secrets.randbelow(2**32))
-MOST = 150  # schedules within which a bug is found
+MOST = 500  # schedules within which a bug is found; which ones are drawn depends on what else is imported
 LATE = [hunt for hunt in HUNTS if hunt.late_after]
 
 ROUGH = Schedule(
