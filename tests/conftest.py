@@ -45,9 +45,8 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """The suite's Postgres, started when a test first needs it."""
-    with PostgresServer(
-        {"max_connections": "400"}
-    ) as server:  # the chaos lab runs several whole systems at once
+    room = {"max_connections": "400"}  # the chaos lab runs several whole systems at once
+    with PostgresServer(room) as server:
         yield server
 
 
