@@ -240,7 +240,7 @@ async def test_messages_of_every_kind_outlive_an_outage(one: System, detour: Det
     """Wolverine #2385: endpoints of one kind were not durable, and their messages discarded after three tries."""
     detour.proxy.blackhole()
     detour.proxy.cut()
-    kinds = ("webhook.first", "webhook.shop.redact", "webhook.plain", "pixel.frame", "shop.installed")
+    kinds = ("webhook.first", "webhook.shop.redact", "webhook.plain", "pixel.frame", "token.rotated")
     ids = [await one.accept(kind) for kind in kinds]
     ids += [await one.accept(lane=Lane.OVERFLOW), await one.accept(delay=0.2)]
     await poll(lambda: detour.proxy.connections >= 5, within=LONG)  # as many tries that nobody answered
