@@ -14,7 +14,8 @@ Step = tuple[str | float | None, ...]
 
 
 _HARMLESS = {"accept", "repeat", "advance"}
-_KILLER = "chaos/poison"  # a worker that comes back takes what RabbitMQ brings for more than a second, by design
+# A worker that comes back after it takes what RabbitMQ has for more than a second, which another one may be at.
+_KILLER = "chaos/poison"
 
 
 @dataclass(slots=True)
