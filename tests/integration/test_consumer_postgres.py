@@ -209,12 +209,12 @@ async def test_full_bulk_lanes_hold_up_nothing_critical(one: System) -> None:
     async def crawl(message: Message, ctx: Context) -> None:
         await release.wait()
 
-    @on("webhook.shop.redact", "shop.redacted")
+    @on("webhook.shop.redact", "token.rotated")
     async def redact(message: Message, ctx: Context) -> None:
         if message.type == "webhook.shop.redact":
             if message.attempt == 1:
                 raise ValueError("once more")
-            await ctx.emit("shop.redacted")
+            await ctx.emit("token.rotated")
         async with ctx.transaction() as tx:
             await effect(tx, message)
 

@@ -41,7 +41,7 @@ async def test_what_auth_gave_up_is_listed_shown_and_replayed_under_its_name(
         await poll(lambda: auth.pool.fetchval(tries))
 
 
-@pytest.mark.parametrize("name", ["", "webhooks", "x"])
+@pytest.mark.parametrize("name", ["", "sandbox", "x"])
 async def test_a_service_that_works_on_no_messages_is_refused(
     database: str, settings: MakeSettings, name: str
 ) -> None:
