@@ -33,10 +33,12 @@ _AWAY = (
 )
 
 
-# The part of it that no statement can be blamed for: the server broke off. A deadlock, a full disk or too little memory
-# are not among them: a statement may bring them about itself, again and again.
+# The part of it that no statement can be blamed for at first sight: the server broke off, or its disk is full. A deadlock
+# or too little memory are not among them: a statement may bring them about itself, again and again. One that fills the
+# disk, or ends the server, is found out by counting (docs/decisions/0017).
 _BROKEN_OFF = (
     DatabaseAway,
+    asyncpg.DiskFullError,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.IdleInTransactionSessionTimeoutError,
@@ -73,7 +75,7 @@ def is_lost(conn: Connection) -> bool:
 
 
 def interrupts(error: BaseException) -> bool:
-    """Whether an error of a statement says that the server broke off, not that the statement was wrong."""
+    """Whether an error of a statement says that the server broke off or is full, not that the statement was wrong."""
     return isinstance(error, _BROKEN_OFF) and not isinstance(error, asyncpg.QueryCanceledError)
 
 

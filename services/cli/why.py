@@ -20,7 +20,7 @@ _WAITS_BECAUSE = {
 _GIVEN_UP_BECAUSE = {
     "never": "its handler said that no retry will help",
     "exhausted": "the last of its attempts failed",
-    "poison": "every worker that started it vanished",
+    "poison": "every start of it ended with its worker, or with Postgres",
 }
 
 

@@ -220,6 +220,7 @@ CALLS = st.one_of(
     _calls(claim_store.give_back, _sources, _plans, _lanes, _some_ids, unharmed=st.booleans()),
     _calls(claim_store.take_over, _sources, _plans, _lanes, _some_ids, counted=st.booleans()),
     _calls(claim_store.writable),
+    _calls(claim_store.find_room),
     _SUSPECT,
     _SLOTS,
     _TICKS,

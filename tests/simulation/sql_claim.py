@@ -179,6 +179,10 @@ def writable(_places: Places, _tx: Transaction) -> Answer:
     return [_Writable((True,))]
 
 
+def find_room(_places: Places, _tx: Transaction) -> Answer:
+    return NOTHING
+
+
 STATEMENTS = {
     "CLAIM": (claim_store.CLAIM, claim),
     "MOVE_DUE": (claim_store.MOVE_DUE, move_due),
@@ -187,5 +191,6 @@ STATEMENTS = {
     "GIVE_BACK": (claim_store.GIVE_BACK, give_back),
     "TAKE_OVER": (claim_store.TAKE_OVER, take_over),
     "WRITABLE": (claim_store.WRITABLE, writable),
+    "ROOM": (claim_store.ROOM, find_room),
     "SUSPECT": (claim_store.SUSPECT, suspect),
 }

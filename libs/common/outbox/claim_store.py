@@ -1,6 +1,7 @@
 """SQL by which a consumer takes work in hand, keeps it, and gives it back."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -201,6 +202,22 @@ WRITABLE = "SELECT current_setting('transaction_read_only') = 'off'"
 async def writable(conn: Connection) -> bool:
     """Whether this server takes writes; one that was demoted to a standby answers but does not."""
     return bool(await conn.fetchval(WRITABLE))
+
+
+ROOM = """
+CREATE TEMPORARY TABLE shopbus_room ON COMMIT DROP AS
+SELECT number, repeat('room', 200) AS filler FROM generate_series(1, 1200) AS number
+"""
+
+
+async def find_room(conn: Connection) -> None:
+    """Writes a megabyte and drops it again; raises `DiskFullError` where there is no room for it.
+
+    Small writes find room in pages that are there already, so they do not tell. Without the privilege to make temporary
+    tables nothing is tried.
+    """
+    with suppress(asyncpg.InsufficientPrivilegeError):
+        await conn.fetch(ROOM)
 
 
 SUSPECT = """

@@ -39,9 +39,7 @@ class Result(StrEnum):
     RELEASED = (
         "released"  # there was no connection to Postgres to be had, or we are stopping: nothing happened
     )
-    INTERRUPTED = (
-        "interrupted"  # Postgres broke off work on it: no attempt was used up, but the delivery counts
-    )
+    INTERRUPTED = "interrupted"  # Postgres broke off work on it, or was full: no attempt is used up, but the delivery counts
 
 
 class Endings:
@@ -102,7 +100,7 @@ class Endings:
 
     async def poisoned(self, handler: Handler | None, delivery: Delivery) -> Result:
         """Gives up a message whose holders vanished too often."""
-        attempt = self._attempt(delivery, Never("every worker that started it vanished"))
+        attempt = self._attempt(delivery, Never("every start of it ended with its worker, or with Postgres"))
         return await self._give_up(handler, delivery, "poison", attempt)
 
     async def _later(

@@ -105,6 +105,8 @@ class Keeper:
             async with connection(self._pool, self._timeout) as conn:
                 if not await claim_store.writable(conn):
                     raise DatabaseAway("Postgres answers but takes no writes")  # noqa: TRY301
+                if not self.database_back.is_set():
+                    await claim_store.find_room(conn)
                 for (source, lane, unharmed), ids in list(owed.items()):
                     await self._faults.reach("owed, not given back")
                     await claim_store.give_back(conn, source, plan, lane, sorted(ids), unharmed=unharmed)
