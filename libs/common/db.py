@@ -33,9 +33,9 @@ _AWAY = (
 )
 
 
-# The part of it that no statement can be blamed for at first sight: the server broke off, or its disk is full. A deadlock
-# or too little memory are not among them: a statement may bring them about itself, again and again. One that fills the
-# disk, or ends the server, is found out by counting (docs/decisions/0017).
+# The part of it that no statement can be blamed for at first sight: the server broke off, or its disk is full. A
+# deadlock or too little memory are not among them: a statement may bring them about itself, again and again. One that
+# fills the disk, or ends the server, is found out by counting (docs/decisions/0017).
 _BROKEN_OFF = (
     DatabaseAway,
     asyncpg.DiskFullError,

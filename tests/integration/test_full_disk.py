@@ -1,4 +1,4 @@
-"""A disk without room is Postgres' absence; a message whose handler fills it is found out, and costs nobody else an attempt."""
+"""A disk without room is Postgres' absence; a message whose handler fills it by itself is found out."""
 
 import asyncio
 from collections import Counter
