@@ -39,7 +39,9 @@ class Result(StrEnum):
     RELEASED = (
         "released"  # there was no connection to Postgres to be had, or we are stopping: nothing happened
     )
-    INTERRUPTED = "interrupted"  # Postgres broke off, or was full: no attempt is used up, but the delivery counts
+    INTERRUPTED = (
+        "interrupted"  # Postgres broke off, or was full: no attempt is used up, but the delivery counts
+    )
 
 
 class Endings:
