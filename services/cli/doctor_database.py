@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from libs.common.db import connection, database_away_named, open_pool
 from libs.common.errors import DatabaseAway
 from libs.common.settings import CommonSettings
+from services.cli.doctor_pooler import NO_SESSIONS, UNKEPT_STATEMENTS, check_sessions, refused_setting
 from services.cli.findings import Finding, note, ok, wrong
 from services.cli.local import holder
 from services.cli.run import SERVICES
@@ -48,14 +49,18 @@ async def check_database(settings: CommonSettings) -> list[Finding]:
         ]
     reached = settings.model_copy(update={"database_url": SecretStr(url)})
     try:
-        async with (
-            open_pool(reached, size=1, name="shopbus doctor") as pool,
-            connection(pool, settings.database_timeout_seconds) as conn,
-        ):
-            with database_away_named():
-                return await _examine(conn)
+        async with open_pool(reached, size=2, name="shopbus doctor") as pool:
+            async with connection(pool, settings.database_timeout_seconds) as conn:
+                with database_away_named():
+                    findings = await _examine(conn)
+            return findings + await check_sessions(pool, settings.database_timeout_seconds)
+    except UNKEPT_STATEMENTS:
+        return [NO_SESSIONS]
     except DatabaseAway as error:
-        return [wrong("database", str(error), "is DATABASE_URL right, and is the server on?")]
+        return [
+            refused_setting(error)
+            or wrong("database", str(error), "is DATABASE_URL right, and is the server on?")
+        ]
 
 
 def _url(settings: CommonSettings) -> str | None:
