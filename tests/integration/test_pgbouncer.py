@@ -67,7 +67,7 @@ async def test_a_worker_behind_a_pooler_by_session_outlives_its_death(
 async def test_the_doctor_names_a_pooler_that_does_not_keep_sessions(
     program: str, postgres_server: PostgresServer, database: str, settings: MakeSettings
 ) -> None:
-    """The failures of asyncpg #198 and #1058: statements that were prepared on another session are missing, or there twice."""
+    """The failures of asyncpg #198 and #1058: statements prepared on another session are missing, or there twice."""
     with PgBouncer(program, postgres_server, "transaction", IGNORED) as pooler:
         url = SecretStr(pooler.url(name_of(database)))
         findings = await check_database(settings(CommonSettings, database_url=url))
