@@ -31,6 +31,10 @@ Blow = Callable[[], None]
 """What happens to a process at a fault point."""
 
 
+SOURCES = ("webhooks", "worker")
+"""Whose outboxes hold work in these worlds. Looking into the others' as well would only take time."""
+
+
 class Host:
     """Where one service runs. Its process may die and be started again; clock and name stay."""
 
@@ -118,6 +122,7 @@ class Host:
                 "worker", REGISTRY, pool, producer, self._settings,
                 connect=partial(self._database.connect, self.name), clock=self.clock,
                 handler_pool=self._handler_pool(), open_broker=self._open_broker, faults=faults,
+                sources=SOURCES,
             )  # fmt: skip
             async with self._working(consumer):
                 await self._stopping.wait()
