@@ -27,7 +27,7 @@ class Row:
 
     fault: str
     broker_only: bool
-    worker_killed: bool
+    deaths: int  # of workers
     settled: bool  # all traffic took RabbitMQ before the harm
     messages: int
     lost: int
@@ -54,7 +54,7 @@ def row(
     violations: Sequence[Violation],
     *,
     broker_only: bool,
-    worker_killed: bool,
+    deaths: int,
     settled: bool,
     story: str,
 ) -> Row:
@@ -75,7 +75,7 @@ def row(
     return Row(
         fault=name,
         broker_only=broker_only,
-        worker_killed=worker_killed,
+        deaths=deaths,
         settled=settled,
         messages=len(accepted),
         lost=_number(violations, "lost"),

@@ -63,7 +63,7 @@ async def run(
     return row(
         name, history, accepted, marks, found,
         broker_only=all(fault.broker_only for fault in faults),
-        worker_killed=any(name != "webhooks" for name in world.stack.killed[killed:]), settled=settle,
+        deaths=sum(name != "webhooks" for name in world.stack.killed[killed:]), settled=settle,
         story=_story(world, name, found),
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ from tests.chaos.history import Effect, Ended, History
 from tests.chaos.traffic import Accepted
 
 ROW = Row(
-    fault="broker killed", broker_only=True, worker_killed=False, settled=True, messages=500, lost=0, doubled=0,
+    fault="broker killed", broker_only=True, deaths=0, settled=True, messages=500, lost=0, doubled=0,
     violations=(), longest_gap=0.125, slowest=12.0, switch_over=0.5, switch_back=None, drain=1.0,
 )  # fmt: skip
 PAGE = f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n"
@@ -65,7 +65,7 @@ def test_the_figures_of_a_run() -> None:
         marks,
         found,
         broker_only=False,
-        worker_killed=True,
+        deaths=1,
         settled=True,
         story="why",
     )
@@ -86,15 +86,17 @@ def test_a_figure_is_marked_where_it_misses_what_is_expected() -> None:
         "500",
         "0",
         "0",
+        "-",
         "0.12 s",
         "12.00 s",
         "0.50 s",
         "-",
         "1.00 s",
     )
-    bad = replace(ROW, longest_gap=1.5, worker_killed=True, lost=2, violations=(Violation("lost", "m"),))
-    assert report.cells(bad)[:6] == ("broker killed !", "500", "2 !", "0", "1.50 s !", "12.00 s !")
-    assert report.cells(replace(ROW, broker_only=False, longest_gap=1.5))[4] == "1.50 s"
+    bad = replace(ROW, longest_gap=1.5, deaths=1, lost=2, violations=(Violation("lost", "m"),))
+    assert report.cells(bad)[:7] == ("broker killed !", "500", "2 !", "0", "1", "1.50 s !", "12.00 s !")
+    assert report.cells(replace(ROW, broker_only=False, longest_gap=1.5))[5] == "1.50 s"
+    assert report.cells(replace(ROW, deaths=2))[6] == "12.00 s"  # one after the other
 
 
 def test_the_table_shows_every_row_whole() -> None:

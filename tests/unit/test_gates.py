@@ -1,6 +1,7 @@
 """Limits inside one process."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from uuid import UUID
 
@@ -42,6 +43,16 @@ def test_who_leaves_calls_the_one_that_waits_longest() -> None:
     assert gates.leave(KEY, 0.1) is deliveries[1]
     assert gates.enter(KEY, deliveries[1], limit=1, most_waiting=5) is Entry.GO
     assert gates.leave(KEY, 0.1) is deliveries[2]
+
+
+def test_the_least_suspect_goes_first() -> None:
+    gates = Gates(TurnedClock())
+    suspicions = (0, 2, 1, 0, 3, 1)
+    deliveries = [replace(number(n), suspicions=suspect) for n, suspect in enumerate(suspicions)]
+    for one in deliveries:
+        gates.enter(KEY, one, limit=1, most_waiting=9)
+    called = [gates.leave(KEY, 0.1) for _ in deliveries[1:]]
+    assert called == [deliveries[n] for n in (3, 2, 5, 1, 4)]
 
 
 def test_a_gate_nobody_is_inside_is_forgotten() -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from uuid import UUID
 
 import asyncpg
@@ -168,7 +169,7 @@ class Arrivals:
         return [Delivery(message, work.lane, RABBITMQ, ends, acks=[ack]) for message in messages]
 
     def _take(self, deliveries: Sequence[Delivery]) -> None:
-        for delivery in deliveries:
+        for delivery in sorted(deliveries, key=attrgetter("suspicions")):  # a killer's next try comes last
             if self._hands.take(delivery):
                 self._buffers.add(delivery)
             else:

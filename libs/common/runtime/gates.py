@@ -56,7 +56,7 @@ class Gates:
             return Entry.GO
         if len(gate.waiting) >= most_waiting:
             return Entry.FULL
-        gate.waiting.append(delivery)
+        _line_up(gate.waiting, delivery)
         self.waiting[delivery.lane] += 1
         return Entry.WAIT
 
@@ -97,3 +97,11 @@ class Gates:
             gate.waiting.clear()
         self.waiting.clear()
         return rest
+
+
+def _line_up(waiting: deque[Delivery], delivery: Delivery) -> None:
+    """Behind those that wait already, but before the more suspect: an innocent one waits for no killer's next try."""
+    place = len(waiting)
+    while place and waiting[place - 1].suspicions > delivery.suspicions:
+        place -= 1
+    waiting.insert(place, delivery)
