@@ -114,7 +114,7 @@ def test_the_page_keeps_all_but_the_table(tmp_path: Path) -> None:
     text = page.read_text()
     assert text.startswith("before\n")
     assert text.endswith("after\n")
-    assert "| second | 500 | 0 | 0 | 0.12 s |" in text
+    assert "| second | 500 | 0 | 0 | - | 0.12 s |" in text
     assert "old" not in text
     assert "first" not in text
 
