@@ -45,11 +45,20 @@ def _binaries() -> Path | None:
 class PostgresServer:
     """One server with a folder and a port of its own; both stay the same over restarts."""
 
-    def __init__(self, options: Mapping[str, str] | None = None, *, disk_bytes: int | None = None) -> None:
-        """With `disk_bytes` its data lies on a small file system (`why_no_small_disk`), which can be filled."""
+    def __init__(
+        self,
+        options: Mapping[str, str] | None = None,
+        *,
+        disk_bytes: int | None = None,
+        parent: Path | None = None,
+    ) -> None:
+        """With `disk_bytes` its data lies on a small file system (`why_no_small_disk`), which can be filled.
+
+        Otherwise in a folder of its own inside `parent`, or among the temporary files.
+        """
         self.port = free_port()
         self.password = secrets.token_hex(16)
-        self._folder = Path(tempfile.mkdtemp(prefix="shopbus-test-postgres-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="shopbus-test-postgres-", dir=parent))
         self._disk = SmallDisk(self._folder, disk_bytes) if disk_bytes else None
         account = Account.for_data(self._folder / "data")
         account.own(self._folder)

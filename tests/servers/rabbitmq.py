@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Self
 
 import aio_pika
@@ -39,8 +40,9 @@ class RabbitNode:
     The methods block; an async test that must go on meanwhile calls them through `asyncio.to_thread`.
     """
 
-    def __init__(self, machine: Machine | None = None) -> None:
-        self._machine = machine or machine_maker()()
+    def __init__(self, machine: Machine | None = None, *, parent: Path | None = None) -> None:
+        """Without a machine, on what this computer offers; its data lies inside `parent`, or among temporary files."""
+        self._machine = machine or machine_maker(parent)()
         self._fresh_vhosts: list[str] = []
         self._used_vhosts: list[str] = []
         self._taken_vhosts: set[str] = set()
@@ -235,7 +237,7 @@ def _binaries(names: list[str]) -> str:
     return ", ".join(f'<<"{name}">>' for name in names)
 
 
-def machine_maker() -> Callable[[], Machine]:
+def machine_maker(parent: Path | None = None) -> Callable[[], Machine]:
     """What this computer offers, the quickest first; as root on Debian or Ubuntu it is installed."""
     scripts, problem = installed_scripts(), ""
     if scripts is None and may_install():
@@ -244,7 +246,7 @@ def machine_maker() -> Callable[[], Machine]:
         except RuntimeError as error:
             problem = f" Installing it failed: {error}"
     if scripts:
-        return partial(LocalMachine, scripts)
+        return partial(LocalMachine, scripts, parent)
     if docker_answers():
         pull_image()
         return DockerMachine

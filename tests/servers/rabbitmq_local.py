@@ -47,11 +47,12 @@ def install_with_apt() -> Path | None:
 class LocalMachine:
     """The `rabbitmq-server` of this computer, with its own epmd, as whoever runs the tests, root included."""
 
-    def __init__(self, scripts: Path) -> None:
+    def __init__(self, scripts: Path, parent: Path | None = None) -> None:
+        """Its folder is made inside `parent`, or among the temporary files."""
         self.port = free_port()
         self.password = secrets.token_hex(16)
         self._scripts = scripts
-        self._folder = Path(tempfile.mkdtemp(prefix="shopbus-test-rabbitmq-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="shopbus-test-rabbitmq-", dir=parent))
         self._environment = self._configure()
         self._processes: list[subprocess.Popen[bytes]] = []  # epmd, the node, their keeper
 
