@@ -208,6 +208,7 @@ def background() -> Iterator[tuple[str, Work, int]]:
         lambda c: put_store.free(c, "webhooks", "broker:x", "worker", Lane.DEFAULT, message(ROWS - 50).id),
         600,
     )
+    yield "occupied", lambda c: claim_store.occupied(c, "webhooks", "worker", list(Lane)), 100
     yield "next due", lambda c: claim_store.next_due(c, "worker", ["webhooks", "worker"], list(Lane)), 100
     yield (
         "ready of a shop",

@@ -21,8 +21,9 @@ _PRODUCING = POINTS[: POINTS.index("claimed, not relayed")]
 _CONSUMING = POINTS[POINTS.index("redelivered, not taken over") : POINTS.index("replayed, not answered")]
 _ACCEPTING = ("CONNECT", "PUT", "KNOWN", "COMMIT", "FREE", "NOTIFY")
 _WORKING = (
-    "CONNECT", "BEGIN", "COMMIT", "EFFECT", "PUT", "CLAIM", "MOVE_DUE", "TAKE_OVER", "RENEW", "GIVE_BACK", "SUSPECT",
-    "END_ONE", "END_MANY", "SCHEDULE", "FAIL", "slots.TAKE", "slots.RELEASE", "LISTEN", "WRITABLE", "FREE", "NOTIFY",
+    "CONNECT", "BEGIN", "COMMIT", "EFFECT", "PUT", "OCCUPIED", "CLAIM", "MOVE_DUE", "TAKE_OVER", "RENEW", "GIVE_BACK",
+    "SUSPECT", "END_ONE", "END_MANY", "SCHEDULE", "FAIL", "slots.TAKE", "slots.RELEASE", "LISTEN", "WRITABLE",
+    "FREE", "NOTIFY",
 )  # fmt: skip
 _TRANSACTION = ("BEGIN", "END_ONE", "EFFECT", "COMMIT")
 

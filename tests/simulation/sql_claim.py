@@ -13,6 +13,7 @@ _OF_ROW = ("lane", "deliveries", "suspicions", "attempt")
 _OF_MESSAGE = (
     "id", "type", "shop", "time", "subject", "dataschema", "content_type", "traceparent", "correlation_id", "body",
 )  # fmt: skip
+_Occupied = record_type("lane")
 _Claimed = record_type(*_OF_ROW, *_OF_MESSAGE)
 _TakenOver = record_type("id", "deliveries", "suspicions", "attempt")
 _Suspicions = record_type("suspicions")
@@ -44,6 +45,10 @@ def claim(
             deliveries = min(values["deliveries"] + 1, _MOST_DELIVERIES)
             taken.append(tx.update(row, holder=holder, leased_until=tx.now + lease, deliveries=deliveries))
     return _with_messages(places, tx, taken)
+
+
+def occupied(places: Places, tx: Transaction, destination: str, lanes: Sequence[str]) -> Answer:
+    return [_Occupied((lane,)) for lane in lanes if _in_lane(places, tx, destination, lane)]
 
 
 def _in_lane(places: Places, tx: Transaction, destination: str, lane: str) -> list[tuple[Row, Values]]:
@@ -185,6 +190,7 @@ def find_room(_places: Places, _tx: Transaction) -> Answer:
 
 STATEMENTS = {
     "CLAIM": (claim_store.CLAIM, claim),
+    "OCCUPIED": (claim_store.OCCUPIED, occupied),
     "MOVE_DUE": (claim_store.MOVE_DUE, move_due),
     "NEXT_DUE": (claim_store.NEXT_DUE, next_due),
     "RENEW": (claim_store.RENEW, renew),

@@ -109,6 +109,21 @@ def test_now_and_then_everything_is_looked_through_from_the_start() -> None:
     assert (spot.hint, spot.pending) == (FIRST_ID, True)
 
 
+def test_a_sweep_passes_over_lanes_without_rows() -> None:
+    claims, _ = looked_through()
+    claims.start_sweep()
+    claims.woken(Wake("webhooks", Lane.BULK, UUID(int=7)))  # after the rows were looked for
+    claims.nothing_beside("webhooks", {Lane.DEFAULT})
+    spots = {spot.lane: (spot.hint, spot.pending) for spot in claims.spots if spot.source == "webhooks"}
+    assert spots == {
+        Lane.CRITICAL: (FIRST_ID, False),
+        Lane.DEFAULT: (FIRST_ID, True),
+        Lane.OVERFLOW: (FIRST_ID, False),
+        Lane.BULK: (FIRST_ID, True),
+    }
+    assert all(spot.pending for spot in claims.spots if spot.source != "webhooks")
+
+
 def test_a_costly_sweep_is_rarer() -> None:
     claims, clock = looked_through()
     claims.swept(1.0)

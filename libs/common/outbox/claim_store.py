@@ -79,6 +79,20 @@ async def claim(
     return [_claimed(source, row) for row in rows]
 
 
+# In the order of the primary key: otherwise a lane without rows is looked for in all of the table.
+OCCUPIED = """
+SELECT l.lane FROM unnest($2::text[]) AS l(lane) CROSS JOIN LATERAL (
+    SELECT id FROM SOURCE.outbox WHERE destination = $1 AND lane = l.lane ORDER BY id LIMIT 1) AS first
+"""
+
+
+async def occupied(conn: Connection, source: str, consumer: str, lanes: Sequence[Lane]) -> set[Lane]:
+    """The lanes that hold any row for a consumer, leased ones included."""
+    return {
+        _LANES[row["lane"]] for row in await conn.fetch(bind(OCCUPIED, source=source), consumer, list(lanes))
+    }
+
+
 # What is due returns to the outbox under the mover's own lease: its id lies far behind where claims look.
 MOVE_DUE = """
 WITH due AS (

@@ -5,7 +5,7 @@ again. What becomes claimable behind that hint (a lease that ended, a replay) is
 the sweep from the start. The sweep's own cost is kept below a twentieth of the time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -58,6 +58,12 @@ class Claims:
     def start_sweep(self) -> None:
         for spot in self.spots:
             spot.hint, spot.pending = FIRST_ID, True
+
+    def nothing_beside(self, source: str, occupied: Container[Lane]) -> None:
+        """The other lanes of a source hold no row: nothing is to be claimed there, unless a wake-up said so since."""
+        for spot in self.spots:
+            if spot.source == source and spot.lane not in occupied and spot.woken is None:
+                spot.hint, spot.pending = spot.reached, False
 
     def swept(self, seconds: float) -> None:
         """A sweep took so long; the next one waits accordingly."""

@@ -142,6 +142,7 @@ class PostgresIntake:
             started = self._clock.monotonic()
             self.claims.start_sweep()
             try:
+                await self._look_over()
                 await self._claim_pending()
             finally:
                 self.claims.swept(self._clock.monotonic() - started)
@@ -149,6 +150,13 @@ class PostgresIntake:
             await self._claim_pending()
         if self._clock.monotonic() >= self._due_at:
             await self._move_due()
+
+    async def _look_over(self) -> None:
+        """Asks where there are rows at all: an idle consumer asks once a source, not once a lane."""
+        async with connection(self._pool, self._timeout) as conn:
+            for source in self._sources:
+                lanes = await claim_store.occupied(conn, source, self.plan.consumer, tuple(Lane))
+                self.claims.nothing_beside(source, lanes)
 
     def _wants(self, lane: Lane) -> bool:
         return self._room(lane) * 2 >= self._batch
@@ -174,14 +182,16 @@ class PostgresIntake:
         lanes = [lane for lane in Lane if self._room(lane) > 0]
         limit, moved = min(self._batch, max(map(self._room, lanes), default=1)), 0
         async with connection(self._pool, self._timeout) as conn:
-            for source in self._sources:
-                due = await claim_store.move_due(conn, source, self.plan, lanes, limit)
-                metrics.CLAIMED.labels(self.plan.consumer, "due").inc(len(due))
-                if due:
-                    await self._faults.reach("moved due, not started")
-                self._deliver(due)
-                moved += len(due)
             wait = await claim_store.next_due(conn, self.plan.consumer, self._sources, lanes)
+            if wait is not None and wait <= 0:
+                for source in self._sources:
+                    due = await claim_store.move_due(conn, source, self.plan, lanes, limit)
+                    metrics.CLAIMED.labels(self.plan.consumer, "due").inc(len(due))
+                    if due:
+                        await self._faults.reach("moved due, not started")
+                    self._deliver(due)
+                    moved += len(due)
+                wait = await claim_store.next_due(conn, self.plan.consumer, self._sources, lanes)
         # What is overdue and was not moved is in another consumer's hands just now.
         least = 0.0 if moved else _LEAST_PAUSE_SECONDS
         pause = _LOOK_DUE_SECONDS if wait is None else min(_LOOK_DUE_SECONDS, max(least, wait))
