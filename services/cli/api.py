@@ -84,7 +84,7 @@ class Api:
         path = f"/api/privacy/cases/{message_id(identifier)}/export"
         status, content = await self._ask("GET", path)
         if status != HTTPStatus.OK:
-            _answer(status, content)
+            answer_of(status, content)
         return content
 
     async def subscriptions(self, shop: str) -> Json:
@@ -113,7 +113,7 @@ class Api:
         params: Mapping[str, str] | None = None,
         body: Mapping[str, str] | None = None,
     ) -> Json:
-        return _answer(*await self._ask(method, path, params, body))
+        return answer_of(*await self._ask(method, path, params, body))
 
     async def _ask(
         self,
@@ -136,7 +136,8 @@ def _at(cursor: str | None) -> dict[str, str]:
     return {"cursor": cursor} if cursor else {}
 
 
-def _answer(status: int, content: bytes) -> Json:
+def answer_of(status: int, content: bytes) -> Json:
+    """What an answer says; raises `BadInput` or `Refused` where it is a problem."""
     try:
         body = orjson.loads(content)
     except orjson.JSONDecodeError:

@@ -1,7 +1,7 @@
 """One run of the sandbox's sender from the command line: progress, Ctrl-C, the ids of what was accepted."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,8 +71,11 @@ class Errand:
         return {**summary, "url": self.url, "interrupted": tally.ended < self.load.count + tally.copies}
 
     async def _send(self, tally: Tally, accepted: Accepted, *, quiet: bool) -> None:
-        await self._knock()
-        async with open_session(self.patience, self.concurrency) as http, self._progress(tally, quiet=quiet):
+        await knock(self.url, self.patience.connect)
+        async with (
+            open_session(self.patience, self.concurrency) as http,
+            progress(lambda: tally.ended, lambda: self.load.count + tally.copies, quiet=quiet),
+        ):
             sender = Sender(
                 http,
                 self.url,
@@ -84,34 +87,38 @@ class Errand:
             )
             await sender.send(self.load, self.plan.delivery, draw=self.draw)
 
-    async def _knock(self) -> None:
-        """Says at once that nobody is there, rather than after eight retries of everything."""
-        url = URL(self.url)
+
+async def knock(address: str, seconds: float) -> None:
+    """Says at once that nobody is there, rather than after every retry of everything; raises `ServerAway`."""
+    url = URL(address)
+    try:
+        async with asyncio.timeout(seconds):
+            _, writer = await asyncio.open_connection(url.host, url.port)
+    except (OSError, TimeoutError):
+        raise ServerAway(away(url)) from None
+    writer.close()
+
+
+@asynccontextmanager
+async def progress(done: Callable[[], int], total: Callable[[], int], *, quiet: bool) -> AsyncIterator[None]:
+    """A bar on a terminal while the block runs."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield
+        return
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        drawing = asyncio.create_task(_draw(bar, done, total))
         try:
-            async with asyncio.timeout(self.patience.connect):
-                _, writer = await asyncio.open_connection(url.host, url.port)
-        except (OSError, TimeoutError):
-            raise ServerAway(away(url)) from None
-        writer.close()
-
-    @asynccontextmanager
-    async def _progress(self, tally: Tally, *, quiet: bool) -> AsyncIterator[None]:
-        console = Console(stderr=True)
-        if quiet or not console.is_terminal:
             yield
-            return
-        columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=console, transient=True) as bar:
-            drawing = asyncio.create_task(self._draw(bar, tally))
-            try:
-                yield
-            finally:
-                drawing.cancel()
-                with suppress(asyncio.CancelledError):
-                    await drawing
+        finally:
+            drawing.cancel()
+            with suppress(asyncio.CancelledError):
+                await drawing
 
-    async def _draw(self, bar: Progress, tally: Tally) -> None:
-        line = bar.add_task("sending", total=self.load.count)
-        while True:
-            bar.update(line, completed=tally.ended, total=self.load.count + tally.copies)
-            await asyncio.sleep(_REDRAW_SECONDS)
+
+async def _draw(bar: Progress, done: Callable[[], int], total: Callable[[], int]) -> None:
+    line = bar.add_task("sending", total=total())
+    while True:
+        bar.update(line, completed=done(), total=total())
+        await asyncio.sleep(_REDRAW_SECONDS)

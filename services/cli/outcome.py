@@ -19,6 +19,16 @@ _HINTS = {
     "401": "401: the server has another SHOPIFY_API_SECRET than the one used here",
     "404": "404: that address takes no webhooks; see --url",
 }
+_PIXEL_COUNTS = (
+    ("accepted", "accepted: stored in Postgres, rows within moments"),
+    ("quarantined", "put into quarantine (GET /ingest/quarantine says why)"),
+    ("refused", "refused with their whole request"),
+)
+_PIXEL_HINTS = {
+    "403": "403: the key is none of the server's, or the pixel is switched off",
+    "404": "404: that address takes no pixel events; see --url",
+    "429": "429: more than one address may send (INGEST_ADDRESS_PER_SECOND, INGEST_KEY_PER_SECOND); see --rate",
+}
 
 
 def report(summary: dict[str, Any], accepted: Accepted, *, as_json: bool) -> None:
@@ -40,8 +50,26 @@ def lines(summary: dict[str, Any]) -> Iterator[str]:
     for name, words in _COUNTS:
         if summary[name] or name == "accepted":
             yield f"{summary[name]:>11,}  {words}"
-    for cause, count in (summary["rejected"] | summary["unanswered"]).items():
-        yield f"{count:>11,}  attempts ended with {cause}"
-    if summary["p50_ms"] is not None:
-        yield f"answered in {summary['p50_ms']:.1f} ms (p50), {summary['p99_ms']:.1f} ms (p99)"
+    yield from _attempts(summary)
     yield from (_HINTS[status] for status in summary["rejected"] if status in _HINTS)
+
+
+def pixel_lines(summary: dict[str, Any]) -> Iterator[str]:
+    """The summary of sending events in words."""
+    requests, stopped = summary["requests"], ", then interrupted" if summary["interrupted"] else ""
+    took = f"in {summary['seconds']:.1f} s (seed {summary['seed']}){stopped}"
+    yield f"{summary['sent']:,} events in {requests['sent']:,} requests sent to {summary['url']} {took}"
+    for name, words in _PIXEL_COUNTS:
+        if summary[name] or name == "accepted":
+            yield f"{summary[name]:>11,}  {words}"
+    if requests["retried"]:
+        yield f"{requests['retried']:>11,}  retries"
+    yield from _attempts(requests)
+    yield from (_PIXEL_HINTS[status] for status in requests["rejected"] if status in _PIXEL_HINTS)
+
+
+def _attempts(requests: dict[str, Any]) -> Iterator[str]:
+    for cause, count in (requests["rejected"] | requests["unanswered"]).items():
+        yield f"{count:>11,}  attempts ended with {cause}"
+    if requests["p50_ms"] is not None:
+        yield f"answered in {requests['p50_ms']:.1f} ms (p50), {requests['p99_ms']:.1f} ms (p99)"

@@ -159,6 +159,7 @@ def greeting(settings: RunSettings, port: int, command: str) -> list[str]:
         *([f"Install the app: open {stores} in a browser and choose a store.", ""] if stores else []),
         "Next, in another terminal:",
         f"  {shopbus} send webhook orders/create --count 100 --shops 5 --rate 50",
+        *([f"  {shopbus} send pixel --count 100 --shops 2"] if stores else []),
         f"  {shopbus} jobs ls",
         f"  {shopbus} why ID",
         "",

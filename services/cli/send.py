@@ -8,19 +8,23 @@ from typing import Annotated
 import typer
 
 from libs.common.clock import SystemClock
-from services.cli.api import JsonOption, parse_url
+from services.cli.api import JsonOption
 from services.cli.config import CliSettings
 from services.cli.errand import Accepted, Errand
 from services.cli.errors import BadInput
 from services.cli.filters import shop_name
 from services.cli.outcome import report
+from services.cli.receivers import receiver
+from services.cli.send_pixel import pixel
 from services.sandbox.deliveries import Format, Plan, Signer, sandbox_shops
 from services.sandbox.payloads import check_topic
 from services.sandbox.sender import Load, Patience
 
-app = typer.Typer(help="Send what Shopify would send, signed and with its retries.")
+app = typer.Typer(help="Send what Shopify and shoppers' browsers would send, with their retries.")
 
 _RECEIVER = "/webhooks/shopify"
+
+app.command("pixel")(pixel)
 
 
 @app.command("webhook")
@@ -59,7 +63,7 @@ def webhook(
     seed = randbits(32) if seed is None else seed
     plan = Plan(check_topic(topic), _shops(shops, shop), seed, SystemClock(), style, _body(file))
     errand = Errand(
-        url=_receiver(url or settings.base_url),
+        url=receiver(url or settings.base_url, _RECEIVER),
         signer=signer,
         plan=plan,
         load=Load(count, rate, duplicates),
@@ -85,9 +89,3 @@ def _body(file: Path | None) -> bytes | None:
         return file.read_bytes()
     except OSError as error:
         raise BadInput(f"cannot read {file}: {error.strerror}") from None
-
-
-def _receiver(text: str) -> str:
-    """The address to send to; one without a path means the webhook route there."""
-    url = parse_url(text)
-    return str(url.with_path(_RECEIVER) if url.path in {"", "/"} else url)

@@ -27,6 +27,7 @@ from services.ingest.service import Ingest, NoKey, TooMuch, UnknownKey
 
 ADDRESS = "/ingest/v1/events"
 KEY_HEADER = "X-Shopbus-Key"
+DROPPED_HEADER = "X-Shopbus-Dropped"  # how many of the events were not kept, where there were some
 
 # Pixels run in workers and frames whose origin is null, none, or the storefront's: any may send, and none gets
 # credentials (SHOPIFY 5.6). A browser asks once a day whether it may.
@@ -93,7 +94,8 @@ class Endpoints:
             metrics.REFUSED.labels("database_away").inc()
             raise database_away() from error
         note(request, shop=outcome.shop, accepted=outcome.accepted, dropped=outcome.dropped)
-        return web.Response(status=HTTPStatus.NO_CONTENT)
+        headers = {DROPPED_HEADER: str(outcome.dropped)} if outcome.dropped else None
+        return web.Response(status=HTTPStatus.NO_CONTENT, headers=headers)
 
     def _sender(self, request: web.Request) -> str:
         forwarded = request.headers.getall(hdrs.X_FORWARDED_FOR, ())

@@ -141,13 +141,13 @@ class Sender:
             async with self._http.post(url, data=body, headers=headers, allow_redirects=False) as response:
                 content = await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            return Answer(None, self._clock.monotonic() - started, failure=_reason(error))
+            return Answer(None, self._clock.monotonic() - started, failure=failure(error))
         message_id, duplicate = _receipt(content)
         seconds = self._clock.monotonic() - started
         return Answer(response.status, seconds, message_id=message_id, duplicate=duplicate)
 
 
-def _reason(error: Exception) -> str:
+def failure(error: Exception) -> str:
     """Why nothing answered, as one of four words."""
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return "connect timeout"

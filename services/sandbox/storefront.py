@@ -58,7 +58,7 @@ class Storefront:
         """The first products, by title, of a shop that is open."""
         currency = store_of(shop).currency
         facts = (self.stock.facts(row) for row in islice(self.stock.rows(shop, "products", _ACTIVE), _SHOWN))
-        return tuple(sorted((_product(made, currency) for made in facts), key=lambda found: found.title))
+        return tuple(sorted((product_of(made, currency) for made in facts), key=lambda found: found.title))
 
     def collections(self, shop: str) -> tuple[Collection, ...]:
         """All products, and those of each kind."""
@@ -90,7 +90,8 @@ def _collection(shop: str, place: int, kind: str, everything: Sequence[Product])
     return Collection(str(store_of(shop).id + place), handle_of(kind), kind, chosen)
 
 
-def _product(made: Json, currency: str) -> Product:
+def product_of(made: Json, currency: str) -> Product:
+    """A product as the storefront shows it, of the payload that webhooks carry."""
     return Product(
         handle=made["handle"],
         title=made["title"],

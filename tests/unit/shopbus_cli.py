@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 from services.cli.main import app
 
 OPS_TOKEN = "ops-token-of-the-tests"
-SECRET = "webhook-secret-of-the-tests"
+SECRET = "webhook-secret-of-the-tests, long enough"
 ENV = {
     "OPS_TOKEN": OPS_TOKEN,
     "SHOPIFY_API_KEY": "key-of-the-tests",
