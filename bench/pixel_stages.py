@@ -16,9 +16,12 @@ from libs.common.db import open_pool
 from libs.common.outbox.open import open_producer
 from libs.common.settings import CommonSettings
 from libs.common.shopify.pixel_check import fits
-from services.ingest import bodies
+from services.ingest import glance
+from services.ingest.bodies import Batch
 from services.ingest.events import Bounds, Judge
 from services.ingest.frames import Frames, Request
+from services.ingest.glance import Glance
+from services.ingest.service import judged
 from services.worker.handlers.pixels import STORE_EVENTS
 
 EVENTS = 20
@@ -57,9 +60,10 @@ async def _round(
         part + (f"{run}-{next(ids)}".encode() if at < EVENTS else b"")
         for at, part in enumerate(batch(EVENTS).split(MARK.encode()))
     )
-    values = _timed(seconds, STAGES[0], lambda: bodies.read(text).values)
-    judge = _judge()
-    events: list[PixelEvent] = _timed(seconds, STAGES[1], lambda: [judge.judge(value) for value in values])
+    read: Batch = _timed(seconds, STAGES[0], lambda: glance.read(text))
+    events: list[PixelEvent] = _timed(
+        seconds, STAGES[1], lambda: judged(Glance.at(text, _judge()), read.values, EVENTS)[0]
+    )
     body: bytes = _timed(seconds, STAGES[2], lambda: pixel_frame.encode(events))
     request = Request(SHOP, events, (), sum(len(event.content) for event in events))
     await _timed_async(seconds, STAGES[3], lambda: sides[0].keep(request))

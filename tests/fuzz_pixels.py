@@ -9,8 +9,9 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["services.ingest"]):
-    from services.ingest import bodies
+    from services.ingest import bodies, glance
     from services.ingest.events import Bad, Bounds, Judge
+    from services.ingest.glance import Glance
 
 import orjson
 

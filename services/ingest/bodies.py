@@ -76,11 +76,12 @@ def _batch(value: Any) -> Batch:
     if isinstance(value, list):
         return Batch(value)
     if isinstance(value, dict) and isinstance(value.get("events"), list) and "name" not in value:
-        return Batch(value["events"], _word(value.get("key")), _word(value.get("version")))
+        return Batch(value["events"], word(value.get("key")), word(value.get("version")))
     return Batch([value])
 
 
-def _word(value: object) -> str | None:
+def word(value: object) -> str | None:
+    """A key or a version, if this can be one."""
     return value if isinstance(value, str) and 0 < len(value) <= _LONGEST_WORD else None
 
 
@@ -91,18 +92,18 @@ def _lines(text: str) -> Batch | None:
     ]  # not splitlines(): texts may hold other line ends
     if len(lines) < 2:  # noqa: PLR2004
         return None
-    values = [_value(line) for line in lines]
+    values = [one_value(line) for line in lines]
     return Batch(values) if any(isinstance(value, dict) for value in values) else None
 
 
 def _taken_apart(text: str) -> Batch:
     if begins := _ARRAY.match(text):
-        return Batch([_value(part) for part in _elements(text, begins.end())])
+        return Batch([one_value(part) for part in _elements(text, begins.end())])
     if begins := _EVENTS.search(text):
         key, version = _KEY.search(text), _VERSION.search(text, 0, begins.start())
-        values = [_value(part) for part in _elements(text, begins.end())]
+        values = [one_value(part) for part in _elements(text, begins.end())]
         return Batch(values, key and key[1], version and version[1])
-    return Batch([_value(text)])
+    return Batch([one_value(text)])
 
 
 def _elements(text: str, start: int) -> Iterator[str]:
@@ -128,7 +129,7 @@ def _filled(text: str) -> Iterator[str]:
         yield text
 
 
-def _value(text: str) -> Any:
+def one_value(text: str) -> Any:
     """One value, as strictly as it can be read and as leniently as it must."""
     try:
         return orjson.loads(text)

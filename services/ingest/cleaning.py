@@ -93,10 +93,11 @@ def suspicious(content: bytes) -> bool:
         return True
     if b"\\" in content and b"\\u0000" in content:
         return True
-    for part in content.split(b"=")[:-1]:  # a tenth of the time that the pattern takes, which then decides
-        if part[-3:].lower() in _TAILS or part.endswith(b"]"):
-            return _SUSPICIOUS.search(content) is not None
-    return False
+    before = content.split(b"=")[:-1]  # a tenth of the time that the pattern takes, which then decides
+    ends = {part[-3:].lower() for part in before}
+    if _TAILS.isdisjoint(ends) and not any(end.endswith(b"]") for end in ends):
+        return False
+    return _SUSPICIOUS.search(content) is not None
 
 
 class Cleaner:

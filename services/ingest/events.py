@@ -19,7 +19,7 @@ from services.ingest.cleaning import Cleaner, clean_locations, suspicious
 _LONGEST_WORD = 128  # of an id or a name
 _KINDS = frozenset({"standard", "custom", "dom", "advanced-dom", "meta"})
 _ENVELOPE = frozenset({"id", "name", "timestamp", "clientId", "seq", "type"})  # columns of their own
-_CUSTOM, _STANDARD = "custom", "standard"
+CUSTOM, STANDARD = "custom", "standard"
 _INT8 = 1 << 63
 _EARLIEST, _LATEST = 0, 253_402_300_799_000  # milliseconds; what Postgres and Python both call a time
 _OUR_HOSTS = frozenset(
@@ -84,41 +84,42 @@ class Judge:
         if type(value) is not dict:
             raise _no_event(value)
         get = value.get
-        identifier, name = _identifier(get("id")), _name(get("name"))
-        occurred = _moment(get("timestamp"))
-        client, seq = _client(get("clientId")), _seq(get("seq"))
-        kind = _kind(get("type"), value)
-        marks = self._marks(occurred, value) | self._misfit(name, kind, value)
+        id_, named, occurred = identifier(get("id")), name(get("name")), moment(get("timestamp"))
+        visitor, number = client(get("clientId")), seq(get("seq"))
+        sort = kind(get("type"), custom="customData" in value)
+        marks = self._marks(occurred, value) | self._misfit(named, sort, value)
         marks, content = self._content(value, marks)
         return PixelEvent(
-            identifier, name, kind, client, seq, occurred, self.now_ms, int(marks), self.version, content
+            id_, named, sort, visitor, number, occurred, self.now_ms, int(marks), self.version, content
         )
 
+    def skew(self, occurred: int) -> int:
+        """The mark of a clock that is far from ours."""
+        away = occurred - self.now_ms
+        return 0 if -self.bounds.late_ms <= away <= self.bounds.skew_ms else Mark.CLOCK_SKEW
+
+    def oddities(self, agent: str, host: str | None) -> int:
+        """The marks of robots and of pages that are none of the shop's."""
+        known = not host or host in self.hosts or host in _OUR_HOSTS
+        return (Mark.BOT if is_bot(agent) else 0) | (0 if known else Mark.FOREIGN_HOST)
+
     def _marks(self, occurred: int, value: dict[str, Any]) -> int:
-        marks = 0
-        if not -self.bounds.late_ms <= occurred - self.now_ms <= self.bounds.skew_ms:
-            marks |= Mark.CLOCK_SKEW
+        marks = self.skew(occurred)
         context = value.get("context")
         if context is None:
             return marks
         if type(context) is not dict:
             raise Bad(Cause.BAD_SHAPE, "context has to be an object")
-        if _is_bot(_user_agent(context)):
-            marks |= Mark.BOT
-        if (host := _host(context)) and not self._known(host):
-            marks |= Mark.FOREIGN_HOST
+        marks |= self.oddities(_user_agent(context), _host(context))
         if clean_locations(context):
             marks |= Mark.CLEANED
         return marks
 
-    def _known(self, host: str) -> bool:
-        return host in self.hosts or host in _OUR_HOSTS
-
     def _misfit(self, name: str, kind: str, value: dict[str, Any]) -> int:
         data = value.get("data")
-        if data is not None and type(data) is not dict and kind != _CUSTOM:
+        if data is not None and type(data) is not dict and kind != CUSTOM:
             raise Bad(Cause.BAD_SHAPE, "data has to be an object")
-        return 0 if kind != _STANDARD or self.fits(name, data) else Mark.MISSHAPEN
+        return 0 if kind != STANDARD or self.fits(name, data) else Mark.MISSHAPEN
 
     def _content(self, value: dict[str, Any], marks: int) -> tuple[int, bytes]:
         value = {key: inner for key, inner in value.items() if key not in _ENVELOPE}
@@ -144,7 +145,8 @@ def _no_event(value: Any) -> Bad:
     return Bad(Cause.NOT_AN_EVENT, "an event is a JSON object")
 
 
-def _identifier(value: Any) -> str:
+def identifier(value: Any) -> str:
+    """An event's id; raises `Bad`, as all of these do."""
     if type(value) is int:
         value = str(value)
     if type(value) is not str or not 0 < len(value) <= _LONGEST_WORD or not value.isprintable():
@@ -152,13 +154,15 @@ def _identifier(value: Any) -> str:
     return value
 
 
-def _name(value: Any) -> str:
+def name(value: Any) -> str:
+    """An event's name."""
     if type(value) is not str or not 0 < len(value) <= _LONGEST_WORD or not value.isprintable():
         raise Bad(Cause.NO_NAME, f"name has to be a text of up to {_LONGEST_WORD} printable characters")
     return value
 
 
-def _client(value: Any) -> str | None:
+def client(value: Any) -> str | None:
+    """The visitor, if one is named."""
     if value is None or value == "":
         return None
     if type(value) is not str or len(value) > _LONGEST_WORD or not value.isprintable():
@@ -166,7 +170,8 @@ def _client(value: Any) -> str | None:
     return value
 
 
-def _seq(value: Any) -> int | None:
+def seq(value: Any) -> int | None:
+    """The event's number, if it has one."""
     if value is None:
         return None
     if type(value) is float and value.is_integer():
@@ -176,14 +181,15 @@ def _seq(value: Any) -> int | None:
     return value
 
 
-def _kind(value: Any, rest: dict[str, Any]) -> str:
-    """The event's type. Older pixels do not say it: what carries `customData` is a custom one then."""
+def kind(value: Any, *, custom: bool) -> str:
+    """The event's type. Older pixels do not say it: what carries `customData` is a `custom` one then."""
     if type(value) is str and value in _KINDS:
         return value
-    return _CUSTOM if "customData" in rest else _STANDARD
+    return CUSTOM if custom else STANDARD
 
 
-def _moment(value: Any) -> int:
+def moment(value: Any) -> int:
+    """An event's time, in milliseconds since 1970."""
     try:
         if type(value) is str:
             moment = datetime.fromisoformat(value)
@@ -206,7 +212,8 @@ def _user_agent(context: dict[str, Any]) -> str:
 
 
 @lru_cache(maxsize=8_192)
-def _is_bot(agent: str) -> bool:
+def is_bot(agent: str) -> bool:
+    """Whether a browser calls itself a robot."""
     return _BOT.search(agent) is not None
 
 
@@ -216,13 +223,14 @@ def _host(context: dict[str, Any]) -> str | None:
         part = context.get(name)
         location = part.get("location") if type(part) is dict else None
         href = location.get("href") if type(location) is dict else None
-        if type(href) is str and href and (host := _host_of(href)):
+        if type(href) is str and href and (host := host_of(href)):
             return host
     return None
 
 
 @lru_cache(maxsize=8_192)
-def _host_of(href: str) -> str | None:
+def host_of(href: str) -> str | None:
+    """The host in an address, in lower case and without a port; raises nothing."""
     try:
         return urlsplit(href).hostname
     except ValueError:

@@ -12,10 +12,11 @@ from libs.common.errors import ShopbusError
 from libs.common.shopify import pixel_marks
 from libs.common.shopify.pixel_marks import Mark
 from libs.common.shopify.webhook_headers import safe_text
-from services.ingest import bodies, metrics
+from services.ingest import glance, metrics
 from services.ingest.bodies import Batch, Unreadable
 from services.ingest.events import Bad, Bounds, Cause, Fits, Judge
 from services.ingest.frames import Frames, Request
+from services.ingest.glance import Bare, Glance
 from services.ingest.keys import Keys
 from services.ingest.limits import Limits
 from services.ingest.store import KnownKey, Quarantined
@@ -72,7 +73,7 @@ class Ingest:
 
     async def take(self, body: bytes, key: str | None, address: str) -> Outcome:
         """Returns after the commit; raises `NoKey`, `UnknownKey`, `TooMuch` or `DatabaseAway`."""
-        batch = bodies.read(body)
+        batch = glance.read(body)
         named, events = batch.key or key, len(batch.values)
         await self._room(self.by_address, "address", address, events)
         if not named:
@@ -81,7 +82,7 @@ class Ingest:
         if known is None or not known.active:
             raise UnknownKey
         await self._room(self.by_key, "key", named, events)
-        return await self._keep(batch, known)
+        return await self._keep(body, batch, known)
 
     async def _room(self, limits: Limits, what: str, name: str, events: int) -> None:
         seconds = await limits.take(name, max(1, events))
@@ -89,10 +90,10 @@ class Ingest:
             metrics.LIMITED.labels(what).inc()
             raise TooMuch(what, seconds)
 
-    async def _keep(self, batch: Batch, known: KnownKey) -> Outcome:
+    async def _keep(self, body: bytes, batch: Batch, known: KnownKey) -> Outcome:
         now, version = self.clock.now(), _version(batch.version)
         judge = Judge(self.bounds, self.fits, known.hosts, version, int(now.timestamp() * 1000))
-        events, bad = _judged(judge, batch.values, self.most_events)
+        events, bad = judged(Glance.at(body, judge), batch.values, self.most_events)
         aside = [
             Quarantined(
                 now, known.shop, verdict.cause.value, version, verdict.detail[:_DETAIL_LENGTH], sample
@@ -108,12 +109,13 @@ class Ingest:
         return Outcome(known.shop, len(events), len(bad))
 
 
-def _judged(judge: Judge, values: Sequence[Any], most: int) -> tuple[list[PixelEvent], list[tuple[Bad, str]]]:
+def judged(look: Glance, values: Sequence[Any], most: int) -> tuple[list[PixelEvent], list[tuple[Bad, str]]]:
+    """What is kept of a request's values, and what is not, with how it begins."""
     events: list[PixelEvent] = []
     bad: list[tuple[Bad, str]] = []
     for value in values[:most]:
         try:
-            events.append(judge.judge(value))
+            events.append(look.event(value))
         except Bad as verdict:
             bad.append((verdict, _sample(value) if len(bad) < SAMPLES else ""))
     too_many = Bad(Cause.TOO_MANY, f"a request carries up to {most} events")
@@ -123,6 +125,8 @@ def _judged(judge: Judge, values: Sequence[Any], most: int) -> tuple[list[PixelE
 
 def _sample(value: Any) -> str:
     """How it begins."""
+    if isinstance(value, Bare):
+        value = value.whole()
     if isinstance(value, Unreadable):
         text = value.text[:_SAMPLE_LENGTH]
     else:

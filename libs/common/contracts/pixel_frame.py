@@ -6,7 +6,8 @@ of it deflated. Whoever stores events hands the columns on as they are, and nobo
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 
@@ -23,8 +24,7 @@ class InvalidFrame(ShopbusError):
     """The body is no frame of pixel events; no retry will mend it."""
 
 
-@dataclass(frozen=True, slots=True)
-class PixelEvent:
+class PixelEvent(NamedTuple):
     """One event as it travels. `content` is the JSON of all that the columns beside it do not hold."""
 
     id: str
@@ -39,7 +39,7 @@ class PixelEvent:
     content: bytes
 
 
-COLUMNS = tuple(field.name for field in fields(PixelEvent))[:-1]
+COLUMNS = PixelEvent._fields[:-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,9 @@ class Frame:
 
 def encode(events: Sequence[PixelEvent]) -> bytes:
     """The events as a frame's body; none is no frame."""
-    columns = [[getattr(event, name) for event in events] for name in COLUMNS]
-    lines = [orjson.dumps(dict(zip(COLUMNS, columns, strict=True))), *(event.content for event in events)]
-    return zlib.compress(b"\n".join(lines), _LEVEL)
+    *columns, contents = zip(*events, strict=True)
+    head = orjson.dumps(dict(zip(COLUMNS, columns, strict=True)))
+    return zlib.compress(b"\n".join((head, *contents)), _LEVEL)
 
 
 def decode(body: bytes) -> Frame:
