@@ -78,7 +78,7 @@ class Stack:
 
     def start(self, name: str) -> None:
         """Starts one service; it works once it is ready, which nobody waits for here."""
-        service = "webhooks" if name == "webhooks" else "worker"
+        service = name.rstrip("0123456789")
         self._processes[name] = self._launch(service, self._environment(name), self.log(name))
 
     def kill(self, name: str) -> None:
