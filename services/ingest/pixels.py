@@ -29,6 +29,7 @@ mutation DeleteWebPixel($id: ID!) {
 }
 """
 HOST = "query ShopHost { shop { primaryDomain { host } } }"
+_FIELD = "webPixel"
 _TAKEN, _NOT_FOUND = "TAKEN", "NOT_FOUND"
 _TRIES = 3  # somebody else may make or remove the pixel between two calls
 
@@ -52,9 +53,9 @@ class Pixels:
     async def show(self, shop: str) -> Pixel | None:
         """The shop's pixel. Where there is none, Shopify says so by an error (SHOPIFY 5.2)."""
         try:
-            answer = await self._ask(shop, SHOW)
+            answer = await self._admin.graphql(shop, SHOW, lane=ApiLane.CATALOGUE, may_lack=_FIELD)
         except QueryRefused as error:
-            if any(found.path == ("webPixel",) for found in error.errors):
+            if any(found.path == (_FIELD,) for found in error.errors):
                 return None
             raise
         return _pixel(answer.data.get("webPixel"))

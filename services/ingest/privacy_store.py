@@ -1,4 +1,4 @@
-"""What ingest holds of people and shops. Frames are found by their shop; they are deflated, and kept for days only."""
+"""What ingest holds of people and shops. Frames are messages: inflated to be searched, and emptied as others are."""
 
 from libs.common.privacy.declarations import (
     CONSUMER_TABLES,

@@ -15,6 +15,7 @@ from tests.integration.auth_kit import session_token
 from tests.integration.ingest_kit import OTHER_SHOP, SHOP, Ingesting, event, ingesting
 from tests.integration.pixel_stand_in import PixelShops, pixel_shops
 from tests.integration.shopify_stand_in import KEY, SECRET
+from tests.log_capture import logged
 from tests.waiting import poll
 
 NEW = "new.myshopify.com"
@@ -55,6 +56,13 @@ async def tell(door: Ingesting, message_type: str, shop: str, generation: int) -
         receipt = await auth.accept(Draft(message_type, body, shop=shop))
     done = "SELECT outcome FROM ingest.history WHERE message_id = $1"
     assert await poll(lambda: door.database.fetchval(done, receipt.id), within=40.0) == "completed"
+
+
+async def test_a_pixel_that_is_not_there_yet_is_no_reason_to_warn(door: Ingesting) -> None:
+    with logged("DEBUG") as written:
+        assert (await ask(door, "GET"))[0] == 200
+    told = [line["level"] for line in written.lines if line.get("operation") == "WebPixel"]
+    assert told == ["debug"]
 
 
 async def test_switching_on_makes_a_key_and_shopifys_pixel(door: Ingesting, shopify: PixelShops) -> None:

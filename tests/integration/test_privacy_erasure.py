@@ -3,14 +3,16 @@
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import orjson
 import pytest
 
 from libs.common.contracts.envelope import Draft
-from libs.common.contracts.pixel_frame import PixelEvent, encode
+from libs.common.contracts.pixel_frame import PixelEvent, decode, encode
 from libs.common.contracts.privacy import ERASED
 from libs.common.contracts.topology import SOURCES
+from libs.common.ids import IdFactory
 from tests.integration.privacy_kit import (
     ANNA,
     BEN,
@@ -28,6 +30,12 @@ from tests.integration.privacy_kit import (
 )
 from tests.integration.shopify_stand_in import standing_in
 from tests.waiting import poll
+
+KEPT_FRAME = """
+INSERT INTO ingest.messages (id, type, shop, key, time, content_type, headers, body)
+VALUES ($1, 'pixel.frame', $2, gen_random_uuid()::text, now() - interval '1 day', 'application/octet-stream', '{}', $3)
+RETURNING id
+"""
 
 
 @pytest.fixture
@@ -214,6 +222,24 @@ async def test_messages_of_many_people_are_worked_on_before_one_of_them_is_erase
         == "completed"
     )
     assert await one.pool.fetchval("SELECT count(*) FROM worker.pixel_events") == 0
+
+
+async def test_frames_that_were_worked_on_lose_the_person_and_others_stay(one: World) -> None:
+    """Deflated, and kept by ingest until its retention: the visits of one page are one frame."""
+    now = int(datetime.now(UTC).timestamp() * 1000)
+    kept = dict[str, UUID]()
+    ids = IdFactory()
+    for person in (ANNA, BEN):
+        content = orjson.dumps({"data": {"checkout": {"email": person.email}}})
+        event = PixelEvent(
+            person.email, "checkout_started", "standard", "client", 1, now, now, 0, None, content
+        )
+        kept[person.email] = await one.pool.fetchval(KEPT_FRAME, ids.new(), A, encode([event]))
+    await one.redact(ANNA)
+    body = "SELECT body FROM ingest.messages WHERE id = $1"
+    assert await one.pool.fetchval(body, kept[ANNA.email]) == ERASED
+    left = decode(await one.pool.fetchval(body, kept[BEN.email]))
+    assert BEN.email in left.contents[0]
 
 
 async def test_a_request_that_names_nobody_fails_where_people_see_it(one: World) -> None:

@@ -26,6 +26,7 @@ class Call:
     lane: ApiLane
     body: bytes
     repeatable: bool  # whether doing it twice is the same as once
+    may_lack: str | None = None  # a field that Shopify raises an error for where there is none
 
 
 class Calls:
@@ -36,8 +37,9 @@ class Calls:
         self._labels, self._costs = Labels(), Costs()
 
     def make(
-        self, shop: str, text: str, variables: Mapping[str, Any], lane: ApiLane, key: str | None
-    ) -> Call:
+        self, shop: str, text: str, variables: Mapping[str, Any], lane: ApiLane, key: str | None,
+        may_lack: str | None = None,
+    ) -> Call:  # fmt: skip
         """Raises `ValueError` for a key that the query would not hand on: a repetition would not be known by it."""
         query = self._query(text)
         if key is not None:
@@ -46,7 +48,7 @@ class Calls:
             variables = {**variables, KEY_VARIABLE: key}
         body = orjson.dumps({"query": text, "variables": variables}, default=_plain)
         repeatable = key is not None or not query.mutates
-        return Call(shop, query, self._labels.of(query), variables, lane, body, repeatable)
+        return Call(shop, query, self._labels.of(query), variables, lane, body, repeatable, may_lack)
 
     def cost(self, call: Call) -> float:
         """Points to set aside."""

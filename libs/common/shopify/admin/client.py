@@ -56,13 +56,15 @@ class AdminClient:
         lane: ApiLane = ApiLane.ORDERS,
         timeout: float = TIMEOUT,
         idempotency_key: str | None = None,
+        may_lack: str | None = None,
     ) -> Answer:
         """The shop's answer within `timeout` seconds; raises `AdminError`, `NotInstalled` or `InvalidShopDomain`.
 
         `idempotency_key` goes to Shopify as the variable `idempotencyKey`, which the query has to hand on to
-        `@idempotent`; a mutation that has one is repeated where its answer is lost.
+        `@idempotent`; a mutation that has one is repeated where its answer is lost. `may_lack` names a field for which
+        Shopify raises an error where there is none; that is raised as any other, and no reason to warn.
         """
-        call = self._calls.make(shop_domain(shop), query, variables or {}, lane, idempotency_key)
+        call = self._calls.make(shop_domain(shop), query, variables or {}, lane, idempotency_key, may_lack)
         until = self._clock.monotonic() + timeout
         token, tries, refused = await self._token(call.shop, until), 0, False
         while True:

@@ -1,6 +1,6 @@
 """Counts and logs what comes back from the Admin API. Logs name the shop and the operation, never data or tokens."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from cachetools import TTLCache
 
@@ -9,7 +9,7 @@ from libs.common.clock import Clock
 from libs.common.shopify.admin import errors, metrics
 from libs.common.shopify.admin.answers import Answer, Faulty, TokenRefused, TooMany
 from libs.common.shopify.admin.calls import Call
-from libs.common.shopify.admin.errors import AdminError
+from libs.common.shopify.admin.errors import AdminError, GraphqlError
 
 _AGAIN_SECONDS = 3_600.0  # one line an hour for what every answer says
 
@@ -43,7 +43,7 @@ class Watch:
         metrics.REQUESTS.labels(call.label, "partial" if answer.partial else "ok").inc()
         if answer.cost is not None and answer.cost.actual is not None:
             metrics.POINTS.inc(answer.cost.actual)
-        if answer.partial:
+        if answer.partial and not _lacks(answer.errors, call.may_lack):
             _log.warning(
                 "Shopify gave part of what was asked for.", shop=call.shop, operation=call.query.name,
                 request_id=answer.request_id, codes=sorted({error.code for error in answer.errors}),
@@ -59,7 +59,12 @@ class Watch:
         metrics.REQUESTS.labels(call.label, status).inc()
         if status == "throttled":
             metrics.THROTTLED.inc()
-        _log.warning(
+        log = (
+            _log.debug
+            if isinstance(error, errors.QueryRefused) and _lacks(error.errors, call.may_lack)
+            else _log.warning
+        )
+        log(
             "A call to Shopify failed.", shop=call.shop, operation=call.query.name, result=status,
             request_id=error.request_id, http_status=error.status, error=str(error),
         )  # fmt: skip
@@ -69,6 +74,11 @@ class Watch:
         if key not in self._told:
             self._told[key] = True
             _log.warning(sentence, operation=call.query.name, **fields)
+
+
+def _lacks(found: Sequence[GraphqlError], field: str | None) -> bool:
+    """Whether all that is wrong is that there is no such thing."""
+    return field is not None and bool(found) and all(error.path == (field,) for error in found)
 
 
 def _status(error: AdminError) -> str:
