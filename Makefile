@@ -3,13 +3,14 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check lint format types imports chaos bench drift lock clean
+.PHONY: help run test check lint format types imports chaos fuzz bench drift lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEVELOPMENT := $(VENV)/.development
 BENCHMARKS := $(VENV)/.benchmarks
+FUZZING := $(VENV)/.fuzzing
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-compile
 COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --no-config --universal \
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links
@@ -46,6 +47,10 @@ chaos: $(DEVELOPMENT) ## the long fault suite, which writes its table to docs/re
 	@CHAOS_REPORT=1 $(BIN)/pytest tests/chaos tests/simulation tests/integration/test_admin_budget_processes.py \
 		-m "long or not long" $(ARGS)
 
+fuzz: $(FUZZING) ## made-up bytes for the reading of pixel events, for a minute and more (ARGS=-max_total_time=600)
+	@$(BIN)/pytest -q tests/unit/test_pixel_glance.py -m long
+	@$(BIN)/python -m tests.fuzz_pixels -max_total_time=60 -max_len=16384 $(ARGS)
+
 ifneq ($(wildcard bench/__main__.py),)
 bench: $(BENCHMARKS) ## side-by-side benchmarks: prints a table and writes it to bench/results/ (ARGS="backlog" or ARGS=--short)
 	@$(BIN)/python -m bench $(ARGS)
@@ -59,6 +64,7 @@ lock: $(DEVELOPMENT) ## compile requirements/*.txt again after a change in pypro
 	$(COMPILE) $(ARGS) --group build -o requirements/build.txt
 	$(COMPILE) $(ARGS) pyproject.toml --group build --group dev -c requirements/runtime.txt -o requirements/dev.txt
 	$(COMPILE) $(ARGS) --group bench -c requirements/dev.txt -o requirements/bench.txt
+	$(COMPILE) $(ARGS) --group fuzz -o requirements/fuzz.txt
 
 clean: ## remove what make made; the data in .shopbus stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage dist
@@ -84,4 +90,9 @@ $(DEVELOPMENT): requirements/dev.txt pyproject.toml | $(BIN)/python
 $(BENCHMARKS): requirements/bench.txt | $(RUNTIME)
 	@echo "installing into $(VENV), with the peers of the benchmarks …"
 	@$(PIP_INSTALL) --require-hashes -r requirements/bench.txt
+	@touch $@
+
+$(FUZZING): requirements/fuzz.txt | $(DEVELOPMENT)
+	@echo "installing into $(VENV), with atheris …"
+	@$(PIP_INSTALL) --require-hashes -r requirements/fuzz.txt
 	@touch $@

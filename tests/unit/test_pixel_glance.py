@@ -1,7 +1,6 @@
 """What is judged at a glance is judged as by a close look; whatever is odd gets the close look."""
 
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from random import Random
 from typing import Any
 
@@ -11,45 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from libs.common.contracts.pixel_frame import PixelEvent
 from libs.common.shopify.pixel_check import fits
 from libs.common.shopify.pixel_glance import surely_fits
 from libs.common.shopify.pixel_payloads import STANDARD
 from services.ingest import bodies, glance
-from services.ingest.events import Bad, Bounds, Judge
 from services.ingest.glance import Bare, Glance
-from services.sandbox.visits import Shopper, goods
 from tests.pixel_fixtures import PIXELS
+from tests.pixel_inputs import JUDGE, at_a_glance, broken, closely, one_input, visits
 
-NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
-SHOP = "sandbox-001.myshopify.com"
-JUDGE = Judge(
-    Bounds(event_bytes=9_000, text_length=6_000, skew_ms=3_600_000, late_ms=172_800_000),
-    fits, frozenset({SHOP}), "1.0.0", int(NOW.timestamp() * 1000),
-)  # fmt: skip
-SHELF = goods(SHOP, 1, NOW)
 FIXTURES = [orjson.loads(file.read_bytes()) for file in sorted(PIXELS.glob("*.json"))]
-
-Verdict = tuple[Any, ...]
-
-
-def closely(body: bytes) -> list[Verdict]:
-    return [_verdict(JUDGE.judge, value) for value in bodies.read(body).values]
-
-
-def at_a_glance(body: bytes) -> list[Verdict]:
-    """As ingest does it: a glance first, where that is possible."""
-    look = Glance.at(body, JUDGE)
-    return [_verdict(look.event, value) for value in glance.read(body).values]
-
-
-def _verdict(judge: Callable[[Any], PixelEvent], value: Any) -> Verdict:
-    try:
-        event = judge(value)
-    except Bad as bad:
-        return bad.cause, bad.detail
-    assert b"\n" not in event.content
-    return (*event[:-1], orjson.loads(event.content))
 
 
 def glances(values: list[Any]) -> Iterator[bool]:
@@ -59,10 +28,6 @@ def glances(values: list[Any]) -> Iterator[bool]:
     yield from (
         isinstance(value, Bare) and look.judged(value) is not None for value in glance.read(body).values
     )
-
-
-def visits(seed: int, count: int = 40) -> list[dict[str, Any]]:
-    return Shopper(SHOP, SHELF, Random(seed)).events(count, NOW)
 
 
 TEXTS = st.text(max_size=12) | st.sampled_from(
@@ -113,6 +78,18 @@ def test_the_verdict_is_that_of_a_close_look(values: list[Any], form: str) -> No
 
 def _written(value: Any) -> bytes:
     return orjson.dumps(value)
+
+
+def test_bodies_that_are_broken_anywhere_are_judged_as_by_a_close_look() -> None:
+    draw = Random(7)
+    for _ in range(500):
+        one_input(broken(draw))
+
+
+@pytest.mark.long
+def test_very_many_broken_bodies_are_judged_as_by_a_close_look() -> None:
+    for seed in range(50_000):
+        one_input(broken(Random(seed)))
 
 
 RAW = [
