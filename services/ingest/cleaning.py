@@ -93,11 +93,16 @@ def suspicious(content: bytes) -> bool:
         return True
     if b"\\" in content and b"\\u0000" in content:
         return True
-    before = content.split(b"=")[:-1]  # a tenth of the time that the pattern takes, which then decides
-    ends = {part[-3:].lower() for part in before}
-    if _TAILS.isdisjoint(ends) and not any(end.endswith(b"]") for end in ends):
-        return False
-    return _SUSPICIOUS.search(content) is not None
+    return _may_name_secrets(content) and _SUSPICIOUS.search(content) is not None
+
+
+def _may_name_secrets(content: bytes) -> bool:
+    """Whether what stands before an = ends as such names do: a tenth of the time that the pattern takes."""
+    ends, at = set[bytes](), content.find(b"=")
+    while at >= 0:
+        ends.add(content[max(0, at - 3) : at])
+        at = content.find(b"=", at + 1)
+    return any(end.lower() in _TAILS or end.endswith(b"]") for end in ends)
 
 
 class Cleaner:

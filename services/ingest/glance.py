@@ -82,6 +82,9 @@ class _Part(Struct, gc=False):
     referrer: str | None = None
 
 
+_NOWHERE = _Part()
+
+
 class _Navigator(Struct, gc=False, rename="camel"):
     user_agent: str | None = None
 
@@ -170,7 +173,7 @@ class Glance:
         marks = judge.skew(occurred)
         if bare.context is not _NOTHING:
             context = _CONTEXT.decode(bare.context)
-            if not (_is_clean(context.document) and _is_clean(context.window)):
+            if not _is_clean(context):
                 return None
             marks |= _oddities(judge, context)
         return PixelEvent(
@@ -212,22 +215,28 @@ def _fits(name: str, kind: str, data: Raw) -> bool:
     return memoryview(data)[0] == _OPENING and (kind != STANDARD or surely_fits(name, data))
 
 
-def _is_clean(part: _Part | None) -> bool:
-    if part is None:
-        return True
-    page = part.location
-    return _is_clean_url(part.referrer) and (
-        page is None
-        or (
-            _is_clean_url(page.href)
-            and _is_clean_url(page.search)
-            and _is_clean_url(page.hash)
-            and _is_clean_url(page.pathname)
-        )
+def _is_clean(context: _Context) -> bool:
+    document, window = context.document or _NOWHERE, context.window or _NOWHERE
+    here, there = document.location, window.location
+    return (
+        _says_nothing(document.referrer)
+        and _says_nothing(window.referrer)
+        and (here is None or _is_clean_page(here))
+        and (there is None or there == here or _is_clean_page(there))
     )
 
 
-def _is_clean_url(url: str | None) -> bool:
+def _is_clean_page(page: _Page) -> bool:
+    return (
+        _says_nothing(page.href)
+        and _says_nothing(page.search)
+        and _says_nothing(page.hash)
+        and _says_nothing(page.pathname)
+    )
+
+
+def _says_nothing(url: str | None) -> bool:
+    """Whether an address tells nothing that it should not."""
     return not url or clean_url(url) == url
 
 
