@@ -58,7 +58,8 @@ def pixel_lines(summary: dict[str, Any]) -> Iterator[str]:
     """The summary of sending events in words."""
     requests, stopped = summary["requests"], ", then interrupted" if summary["interrupted"] else ""
     took = f"in {summary['seconds']:.1f} s (seed {summary['seed']}){stopped}"
-    yield f"{summary['sent']:,} events in {requests['sent']:,} requests sent to {summary['url']} {took}"
+    plural = "" if requests["sent"] == 1 else "s"
+    yield f"{summary['sent']:,} events in {requests['sent']:,} request{plural} sent to {summary['url']} {took}"
     for name, words in _PIXEL_COUNTS:
         if summary[name] or name == "accepted":
             yield f"{summary[name]:>11,}  {words}"

@@ -192,8 +192,8 @@ def moment(value: Any) -> int:
     """An event's time, in milliseconds since 1970."""
     try:
         if type(value) is str:
-            moment = datetime.fromisoformat(value)
-            stamp = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+            told = datetime.fromisoformat(value)
+            stamp = int((told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp() * 1000)
         elif type(value) is int or type(value) is float:
             stamp = int(value)
         else:
@@ -230,7 +230,7 @@ def _host(context: dict[str, Any]) -> str | None:
 
 @lru_cache(maxsize=8_192)
 def host_of(href: str) -> str | None:
-    """The host in an address, in lower case and without a port; raises nothing."""
+    """The host in an address, in lower case and without a port."""
     try:
         return urlsplit(href).hostname
     except ValueError:

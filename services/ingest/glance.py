@@ -13,7 +13,7 @@ from msgspec import Raw, Struct, json
 
 from libs.common.contracts.pixel_frame import PixelEvent
 from libs.common.shopify.pixel_glance import surely_fits
-from services.ingest import bodies, events
+from services.ingest import bodies, events, metrics
 from services.ingest.bodies import Batch
 from services.ingest.cleaning import clean_url, suspicious
 from services.ingest.events import CUSTOM, STANDARD, Bad, Judge
@@ -26,7 +26,6 @@ _NOTHING, _NULL = Raw(), Raw(b"null")
 # it too, so a pattern decides then. Postgres takes no such number, or makes it thousands of digits. [ counts as {.
 _TRACES = bytes.maketrans(b"123456789.E[", b"0000000000e{")
 _EXPONENT = re.compile(rb"[:,\[][ \t\r]*-?[0-9.]+[eE]")
-
 
 Event = TypeVar("Event")
 
@@ -56,12 +55,13 @@ class Bare(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
         return [(name, raw) for name, raw in named if raw is not _NOTHING]
 
     def whole(self) -> Any:
-        """The event as `bodies.read` reads it."""
+        """The event as `bodies.read` reads it, but without what is null of its envelope."""
         envelope = {
             "id": self.id, "name": self.name, "timestamp": self.timestamp, "clientId": self.client_id,
             "seq": self.seq, "type": self.type,
         }  # fmt: skip
-        return envelope | {name: bodies.one_value(bytes(raw).decode()) for name, raw in self.carried()}
+        said = {name: value for name, value in envelope.items() if value is not None}
+        return said | {name: bodies.one_value(bytes(raw).decode()) for name, raw in self.carried()}
 
 
 class _Request(Struct, Generic[Event], gc=False, forbid_unknown_fields=True):
@@ -153,9 +153,11 @@ class Glance:
 
     def event(self, value: Any) -> PixelEvent:
         """The event as it is kept, after as close a look as it takes; raises `Bad`."""
-        if type(value) is not Bare:
-            return self.judge.judge(value)
-        return self.judged(value) or self.judge.judge(value.whole())
+        is_bare = type(value) is Bare
+        if is_bare and (event := self.judged(value)) is not None:
+            return event
+        metrics.CLOSE_LOOKS.inc()
+        return self.judge.judge(value.whole() if is_bare else value)
 
     def judged(self, bare: Bare) -> PixelEvent | None:
         """The event as it is kept; None where it takes a closer look."""
@@ -184,11 +186,9 @@ class Glance:
     def _is_plain(self, content: bytes) -> bool:
         """Whether it may stand as it is: within all bounds, and with nothing in it to take out."""
         bounds, size = self.judge.bounds, len(content)
-        if (
-            size > bounds.text_length
-            or size > bounds.event_bytes
-            or not (self.innocent or not _is_suspect(content))
-        ):
+        if size > bounds.text_length or size > bounds.event_bytes:
+            return False
+        if not self.innocent and _is_suspect(content):
             return False
         traces = content.translate(_TRACES, b"+-")
         return traces.count(b"{") <= _DEEPEST and not (b"0e000" in traces and _EXPONENT.search(content))

@@ -10,6 +10,10 @@ MARKED = Counter(
     "Events that were kept with a mark: bot, clock_skew, foreign_host, cleaned, misshapen.",
     ["mark"],
 )
+CLOSE_LOOKS = Counter(
+    "ingest_events_close_looks_total",
+    "Events that took more than a glance, which costs two to three times as much.",
+)
 REFUSED = Counter(
     "ingest_requests_refused_total", "Requests that were not answered with 204, by cause.", ["cause"]
 )
