@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from secrets import randbits
-from time import monotonic
 from typing import Annotated, Any
 
 import typer
@@ -85,10 +84,10 @@ class PixelErrand:
 
     def run(self, *, quiet: bool) -> dict[str, Any]:
         """Sends everything, or as much as is possible before Ctrl-C; returns the summary."""
-        tally, began = PixelTally(), monotonic()
+        tally = PixelTally()
         start(until_signalled(self._send(tally, quiet=quiet)))
         return {
-            **tally.summary(monotonic() - began),
+            **tally.summary(SystemClock().monotonic()),
             "shops": list(self.load.keys),
             "seed": self.load.seed,
             "url": self.url,

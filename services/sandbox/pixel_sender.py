@@ -45,13 +45,15 @@ class PixelTally:
     quarantined: int = 0
     refused: int = 0  # with its whole request, in the end
     requests: Tally = field(default_factory=Tally)
+    began: float | None = None  # on the monotonic clock
 
     @property
     def ended(self) -> int:
         return self.accepted + self.quarantined + self.refused
 
-    def summary(self, seconds: float) -> dict[str, Any]:
+    def summary(self, now: float) -> dict[str, Any]:
         """The machine-readable result; `requests` as the sender of webhooks counts them."""
+        seconds = now - (now if self.began is None else self.began)
         return {
             "sent": self.ended,
             "accepted": self.accepted,
@@ -75,6 +77,7 @@ class PixelSender:
     async def send(self, load: PixelLoad) -> None:
         """Sends all of it, each batch made at the moment it is due; returns when all have ended."""
         began, shops = self._clock.monotonic(), list(load.keys)
+        self._tally.began = began
         shelves = {shop: goods(shop, load.seed, self._clock.now()) for shop in shops}
         async with asyncio.TaskGroup() as group:
             for number, first in enumerate(range(0, load.count, load.batch)):
