@@ -22,7 +22,7 @@ _HOMES_OF_SQL = re.compile(
     r"(^|/)(\w+_)?store\.py$"
     r"|^libs/common/(migrate|embedded)\.py$"
     r"|^libs/common/runtime/(slots|schedules)\.py$"
-    r"|^services/cli/doctor_database\.py$"
+    r"|^services/cli/doctor_(database|pooler)\.py$"
     r"|^services/worker/handlers/"  # written as users of shopbus write theirs
 )
 
