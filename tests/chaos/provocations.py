@@ -30,6 +30,7 @@ _SHORT_LEASE = {"CONSUMER_LEASE_SECONDS": "1"}
 _CUT_OFF = {"CONSUMER_LEASE_SECONDS": "0.5", "RABBITMQ_URL": "amqp://127.0.0.1:1"}
 """Workers that cannot reach RabbitMQ look through all of Postgres every half second."""
 _MIDWAY_SECONDS = 0.1  # a slow handler takes twice as long
+_SLOW_PAUSE_SECONDS = 0.05
 _QUEUE = queue_name("worker", Lane.DEFAULT)
 
 HELD = "SELECT count(*) FROM webhooks.outbox WHERE holder LIKE $1"
@@ -136,29 +137,52 @@ async def _freeze_with_work_in_hand(world: World) -> None:
 
 
 async def _freeze_and_take_its_locks(world: World) -> None:
-    """While handlers run that have them; it wakes when as many have run elsewhere."""
+    """While handlers run that have them; it wakes while as many run elsewhere."""
     world.stack.kill("worker1")
-    burst = [asyncio.create_task(world.traffic.send("chaos/slow")) for _ in range(30)]
 
     def frozen_midway() -> bool:
         world.stack.freeze("worker0")
-        if any(run.last - run.began < _MIDWAY_SECONDS for run in _slow_runs(world, "worker0")):
+        if _midway(world, "worker0", since=0.0):
             return True
         world.stack.thaw("worker0")
         return False
 
-    await poll(frozen_midway, within=60)
-    wire = world.proxies["worker0", "postgres"]
-    wire.hold("to_client")  # it is not told
-    await world.look.surely(END_LOCKS)
-    before = len(_slow_runs(world, "worker1"))
-    world.stack.start("worker1")
-    await poll(lambda: len(_slow_runs(world, "worker1")) >= before + 2 * LIMITS["slow"], within=60)
-    world.stack.thaw("worker0")
-    await world.flowing(40)
+    async with _slow_ones(world):
+        await poll(frozen_midway, within=60)
+        wire = world.proxies["worker0", "postgres"]
+        wire.hold("to_client")  # it is not told
+        await world.look.surely(END_LOCKS)
+        killed = max((run.began for run in _slow_runs(world, "worker1")), default=0.0)
+        world.stack.start("worker1")
+        await poll(lambda: len(_midway(world, "worker1", since=killed)) >= LIMITS["slow"], within=60)
+        world.stack.thaw("worker0")
+        await world.flowing(40)
     wire.cut()
     wire.heal()
-    await asyncio.gather(*burst)
+
+
+@asynccontextmanager
+async def _slow_ones(world: World) -> AsyncIterator[None]:
+    """More of them than workers can do for one shop, for as long as the block, so that none ever waits for work."""
+    sent: list[asyncio.Task[str]] = []
+
+    async def send() -> None:
+        while True:
+            sent.append(asyncio.create_task(world.traffic.send("chaos/slow")))
+            await asyncio.sleep(_SLOW_PAUSE_SECONDS)
+
+    sending = asyncio.create_task(send())
+    try:
+        yield
+    finally:
+        sending.cancel()
+    await asyncio.gather(*sent)
+
+
+def _midway(world: World, name: str, *, since: float) -> list[Run]:
+    """Slow handlers that this process has begun after a moment and not ended; those of a dead process never end."""
+    runs = _slow_runs(world, name)
+    return [run for run in runs if run.began > since and run.last - run.began < _MIDWAY_SECONDS]
 
 
 def _slow_runs(world: World, name: str) -> list[Run]:
