@@ -49,7 +49,8 @@ def _beginning(job: Json, now: datetime) -> str:
     origin = f"from {clean(job['shop'])}" if job.get("shop") else "of no particular shop"
     lane = f", on the {clean(job['lane'])} lane" if job.get("lane") else ""
     accepted = moment(read_time(job.get("created_at")), now)
-    return f"Accepted {accepted}: {_subject(clean(job['type']))} {origin}{lane}.{_ORIGINS.get(job.get('origin') or '', '')}"
+    made_up = _ORIGINS.get(job.get("origin") or "", "")
+    return f"Accepted {accepted}: {_subject(clean(job['type']))} {origin}{lane}.{made_up}"
 
 
 def _subject(kind: str) -> str:

@@ -14,7 +14,7 @@ from libs.common.privacy.tombstones import Tombstones
 from libs.common.runtime.calls import AdminApi
 from libs.common.shopify.admin.open import open_admin
 from libs.common.tasks import Part
-from services.webhooks.arrivals import Arrivals
+from services.webhooks.arrivals import SETTLE_SECONDS, Arrivals
 from services.webhooks.config import Settings
 from services.webhooks.reconcile import Reconciler
 from services.webhooks.reconcile_feed import Feeder
@@ -92,8 +92,9 @@ def reconciler_of(
 ) -> Reconciler:
     """A reconciler by the settings."""
     timeout, days = settings.database_timeout_seconds, settings.retention_days
+    every, grace = settings.reconcile_every_seconds, settings.reconcile_grace_seconds
+    arrivals = Arrivals(pool, clock, timeout, days, min(SETTLE_SECONDS, grace))
+    feeder = Feeder(pool, producer, tombstones, settings.shopify_api_version, timeout)
     return Reconciler(
-        pool, admin, Arrivals(pool, clock, timeout, days),
-        Feeder(pool, producer, tombstones, settings.shopify_api_version, timeout), clock, timeout,
-        settings.reconcile_every_seconds, settings.reconcile_grace_seconds, days, faults,
+        pool, admin, arrivals, feeder, clock, timeout, every, grace, days, faults
     )  # fmt: skip

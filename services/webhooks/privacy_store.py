@@ -17,14 +17,19 @@ _OF_SHOPS = {
     "reconciled_hours": "DELETE FROM webhooks.reconciled_hours WHERE shop = $1 AND checked_at <= $2",
 }
 
-# Ids of what came, and of what did not. An order is the person's that the request names it for.
-_OF_CUSTOMER = """
-WHERE shop = $1 AND (family = 'customers' AND resource_id = $2 OR family = 'orders' AND resource_id = ANY ($3::bigint[]))
+# Ids of what came, and of what did not.
+ERASE_ARRIVALS = """
+DELETE FROM webhooks.arrivals
+WHERE shop = $1 AND (family = 'customers' AND resource_id = $2
+                     OR family = 'orders' AND resource_id = ANY ($3::bigint[]))
+"""
+ERASE_RECONCILED = """
+DELETE FROM webhooks.reconciled
+WHERE shop = $1 AND (family = 'customers' AND resource_id = $2
+                     OR family = 'orders' AND resource_id = ANY ($3::bigint[]))
 """
 _BY_CUSTOMER = ("shop", "customer_id", "all_orders")
-ERASE_ARRIVALS = "DELETE FROM webhooks.arrivals" + _OF_CUSTOMER
 ERASE_SHOPS_ARRIVALS = "DELETE FROM webhooks.arrivals WHERE shop = $1 AND updated_at <= $2"
-ERASE_RECONCILED = "DELETE FROM webhooks.reconciled" + _OF_CUSTOMER
 ERASE_SHOPS_RECONCILED = "DELETE FROM webhooks.reconciled WHERE shop = $1 AND updated_at <= $2"
 
 HOLDINGS = Holdings(

@@ -22,7 +22,7 @@ from services.webhooks import metrics, reconcile_api, reconcile_store
 from services.webhooks.api_failures import AGAIN_SECONDS, failure
 from services.webhooks.arrivals import Arrivals
 from services.webhooks.reconcile_feed import Feeder, Grip, TakenOver
-from services.webhooks.reconcile_plan import Family, hour_of, judged
+from services.webhooks.reconcile_plan import Family, hour_of, judged, second_of
 from services.webhooks.reconcile_run import Run
 from services.webhooks.reconcile_store import Shop
 
@@ -83,6 +83,7 @@ class Reconciler:
 
     async def ask(self, shop: str) -> datetime | None:
         """Has a shop compared now, the hour that has begun included; None for one that is not compared."""
+        await self._do(reconcile_store.take_in, timedelta(seconds=self.every))
         asked = await self._do(reconcile_store.ask, shop)
         self.wake()
         return asked
@@ -111,7 +112,7 @@ class Reconciler:
     async def _compare(self, shop: Shop, grip: Grip) -> None:
         granted = await reconcile_api.scopes(self.admin, shop.name)
         known_until, now, keep = await self.arrivals.catch_up(), self.clock.now(), timedelta(days=self.days)
-        until = min(now - timedelta(seconds=self.grace), known_until)
+        until = second_of(min(now - timedelta(seconds=self.grace), known_until))
         run = Run(
             self.pool, self.admin, self.feeder, self.faults, self.timeout, grip,
             max(shop.since, now - keep), granted,

@@ -1,8 +1,8 @@
 """What the Admin API says changed, and what is missing of it."""
 
 from collections.abc import AsyncIterator, Mapping
-from functools import cache
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from libs.common.runtime.calls import AdminApi

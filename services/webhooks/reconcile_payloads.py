@@ -1,4 +1,4 @@
-"""A resource of the Admin API in the shape of its webhooks: same names, same spelling, fewer fields (docs/reconciliation.md)."""
+"""A resource of the Admin API in the shape of its webhooks (docs/reconciliation.md names the fields)."""
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -10,7 +10,8 @@ Json = Mapping[str, Any]
 
 _BAG = "{ shopMoney { amount currencyCode } presentmentMoney { amount currencyCode } }"
 _NAMED = "id createdAt updatedAt tags"
-_ADDRESS = "firstName lastName name company address1 address2 city zip phone province provinceCode country countryCodeV2"
+_ADDRESS = """id firstName lastName name company address1 address2 city zip phone province provinceCode
+country countryCodeV2"""
 
 
 def fields(family: str, scopes: frozenset[str]) -> str:
@@ -24,7 +25,8 @@ def _fields_of_order(scopes: frozenset[str]) -> str:
     return f"""{_NAMED} name note test processedAt cancelledAt cancelReason closedAt currencyCode
 displayFinancialStatus displayFulfillmentStatus {buyer} totalPriceSet {_BAG} currentTotalPriceSet {_BAG}
 subtotalPriceSet {_BAG} totalTaxSet {_BAG} totalDiscountsSet {_BAG}
-lineItems(first: 250) {{ nodes {{ id title name sku quantity currentQuantity originalUnitPriceSet {_BAG} {goods} }} }}"""
+lineItems(first: 250) {{ nodes {{ id title name sku quantity currentQuantity originalUnitPriceSet {_BAG}
+{goods} }} }}"""
 
 
 def _fields_of_product(_: frozenset[str]) -> str:
@@ -36,7 +38,7 @@ inventoryItem {{ id }} createdAt updatedAt }} }}"""
 def _fields_of_customer(_: frozenset[str]) -> str:
     return f"""{_NAMED} firstName lastName note state verifiedEmail numberOfOrders
 amountSpent {{ amount currencyCode }} defaultEmailAddress {{ emailAddress }} defaultPhoneNumber {{ phoneNumber }}
-defaultAddress {{ id {_ADDRESS} }} addressesV2(first: 100) {{ nodes {{ id {_ADDRESS} }} }}"""
+defaultAddress {{ {_ADDRESS} }} addressesV2(first: 100) {{ nodes {{ {_ADDRESS} }} }}"""
 
 
 _FIELDS: Mapping[str, Callable[[frozenset[str]], str]] = {
@@ -44,6 +46,7 @@ _FIELDS: Mapping[str, Callable[[frozenset[str]], str]] = {
     "products": _fields_of_product,
     "customers": _fields_of_customer,
 }
+_CENTS = 2
 _FULFILLMENT = {"FULFILLED": "fulfilled", "PARTIALLY_FULFILLED": "partial", "RESTOCKED": "restocked"}
 
 
@@ -226,5 +229,5 @@ def _amount(text: str | None) -> str | None:
         return None
     amount = Decimal(text)
     exponent = amount.as_tuple().exponent
-    few = isinstance(exponent, int) and exponent > -2
+    few = isinstance(exponent, int) and exponent > -_CENTS
     return f"{amount:.2f}" if few else f"{amount:f}"

@@ -1,7 +1,7 @@
 """What is compared with Shopify, which hours are due, and what is missing of a resource. No I/O."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from libs.common.contracts.subscriptions import WANTED, Wanted
@@ -17,7 +17,7 @@ class Family:
     single: str  # as its single is called
     scope: str
     update: str  # the topic that any change is told by
-    moments: Mapping[str, str]  # topics that tell of one moment, and the field of the API that holds it
+    moments: Mapping[str, str] = field(hash=False)  # topics that tell of one moment, by the API's field of it
     whole: tuple[str, ...]  # topics whose payload is the whole resource
 
     def types(self) -> dict[str, str]:
@@ -130,7 +130,7 @@ def second_of(moment: datetime) -> datetime:
 
 
 def due(whole: Span, known: Mapping[datetime, Looked], now: datetime, *, partial: bool = False) -> list[Span]:
-    """What has to be looked at now: each hour once it is over, again when it is a day old, and while something is missing.
+    """What has to be looked at: each hour once it is over, when it is a day old, and while something is missing.
 
     The hour in which `whole` ends is looked at where a person asks (`partial`).
     """

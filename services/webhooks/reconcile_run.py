@@ -1,10 +1,10 @@
-"""One comparison of one shop with Shopify: lists what changed, feeds what has not come, writes the ledger hour by hour."""
+"""One comparison of a shop with Shopify: lists what changed, feeds what is missing, writes the ledger by the hour."""
 
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Concatenate, ParamSpec, TypeVar
 
 import asyncpg

@@ -44,7 +44,7 @@ class Fed:
     problem: str | None
 
 
-# A shop is compared from the moment on at which its subscriptions had been looked after; after another install, from now on.
+# A shop is compared from when its subscriptions had been looked after; after another install, from now on.
 TAKE_IN = """
 INSERT INTO webhooks.reconciled_shops AS r (shop, generation, since, due_at)
 SELECT shop, generation, checked_at, now() + $1::interval * random() FROM webhooks.subscription_shops AS s

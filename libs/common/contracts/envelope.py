@@ -11,7 +11,6 @@ import orjson
 from libs.common.contracts.topology import Lane
 from libs.common.errors import ShopbusError
 
-
 RECONCILED = "reconciled"
 """The origin of a message that stands for a webhook which did not come: its payload was asked of the Admin API."""
 
