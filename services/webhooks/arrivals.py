@@ -123,6 +123,5 @@ def _newest(found: Iterable[_Found]) -> Iterator[Seen]:
         together.setdefault(key, []).append(one)
     for (shop, family, number), ones in together.items():
         newest = max(one.delivered.updated_at for one in ones)
-        reconciled = all(one.reconciled for one in ones if one.delivered.updated_at == newest)
         topics = sorted(set(chain.from_iterable(one.moments for one in ones)))
-        yield Seen(shop, family, number, newest, reconciled, topics)
+        yield Seen(shop, family, number, newest, topics)

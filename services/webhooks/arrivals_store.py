@@ -55,22 +55,18 @@ class Seen:
     family: str
     resource_id: int
     updated_at: datetime
-    reconciled: bool
     topics: list[str]
 
 
 # In the order of the keys, so that two transactions never wait for each other in a circle.
 KEEP = """
-INSERT INTO webhooks.arrivals AS a (shop, family, resource_id, updated_at, reconciled, topics)
-SELECT shop, family, resource_id, updated_at, reconciled, string_to_array(topics, ' ')
-FROM unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[], $5::bool[], $6::text[])
-     AS i(shop, family, resource_id, updated_at, reconciled, topics)
+INSERT INTO webhooks.arrivals AS a (shop, family, resource_id, updated_at, topics)
+SELECT shop, family, resource_id, updated_at, string_to_array(topics, ' ')
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[], $5::text[])
+     AS i(shop, family, resource_id, updated_at, topics)
 ORDER BY shop, family, resource_id
 ON CONFLICT (shop, family, resource_id) DO UPDATE SET
     updated_at = greatest(a.updated_at, excluded.updated_at),
-    reconciled = CASE WHEN excluded.updated_at > a.updated_at THEN excluded.reconciled
-                      WHEN excluded.updated_at = a.updated_at THEN a.reconciled AND excluded.reconciled
-                      ELSE a.reconciled END,
     topics = ARRAY(SELECT DISTINCT unnest(a.topics || excluded.topics))
 """
 
@@ -83,7 +79,6 @@ async def keep(conn: Connection, seen: Sequence[Seen]) -> None:
         [one.family for one in seen],
         [one.resource_id for one in seen],
         [one.updated_at for one in seen],
-        [one.reconciled for one in seen],
         [" ".join(one.topics) for one in seen],
     )
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Concatenate, ParamSpec, TypeVar
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 
@@ -60,22 +60,24 @@ class Reconciler:
 
     async def run(self) -> None:
         """Compares what is due, one shop after the other, until cancelled."""
+        holder = uuid4()
         while True:
             self._wake.clear()
             try:
-                if await self.turn():
+                if await self.turn(holder):
                     continue
                 nap = _IDLE_SECONDS
-            except DatabaseAway:
+            except DatabaseAway as error:
+                _log.info("Comparing shops with Shopify goes on when Postgres is back.", error=str(error))
                 nap = _AWAY_SECONDS
             with suppress(TimeoutError):
                 async with asyncio.timeout(nap):
                     await self._wake.wait()
 
-    async def turn(self) -> bool:
+    async def turn(self, holder: UUID) -> bool:
         """Compares the shop that is most overdue; False where none is due."""
         await self._do(reconcile_store.take_in, timedelta(seconds=self.every))
-        holder, lease = uuid4(), timedelta(seconds=self.lease)
+        lease = timedelta(seconds=self.lease)
         shop = await self._do(reconcile_store.take_due, holder, lease)
         if shop is not None:
             await self._settle(shop, Grip(shop.name, holder, lease))
@@ -115,7 +117,7 @@ class Reconciler:
         until = second_of(min(now - timedelta(seconds=self.grace), known_until))
         run = Run(
             self.pool, self.admin, self.feeder, self.faults, self.timeout, grip,
-            max(shop.since, now - keep), granted,
+            second_of(max(shop.since, now - keep)), granted,
         )  # fmt: skip
         for family in self.families:
             if family.scope in granted:

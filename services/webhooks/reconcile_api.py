@@ -10,10 +10,11 @@ from libs.common.shopify.admin.answers import Answer
 from libs.common.shopify.admin.errors import Unavailable
 from libs.common.shopify.admin.lanes import ApiLane
 from libs.common.shopify.scopes import Scopes
-from services.webhooks.reconcile_payloads import fields, number_of
+from services.webhooks.reconcile_payloads import fields, has_more, number_of
 from services.webhooks.reconcile_plan import Changed, Family, Span, second_of
 
 PAGE = 250
+_FEW_PARTS = 40  # lines of an order, variants, addresses: most have fewer, and each is paid for in advance
 _DEEPEST = (
     20_000  # Shopify counts on to 25,000 in one list (SHOPIFY 6.3); then the list is begun anew from there
 )
@@ -54,8 +55,17 @@ async def fetch(
     admin: AdminApi, shop: str, family: Family, number: int, granted: frozenset[str]
 ) -> Mapping[str, Any] | None:
     """One resource whole, or None where it is not there any more. What the app is not approved for is null."""
+    node = await _whole(admin, shop, family, number, granted, _FEW_PARTS)
+    if node is not None and has_more(node):
+        return await _whole(admin, shop, family, number, granted, PAGE)
+    return node
+
+
+async def _whole(
+    admin: AdminApi, shop: str, family: Family, number: int, granted: frozenset[str], parts: int
+) -> Mapping[str, Any] | None:
     gid = f"gid://shopify/{family.single.capitalize()}/{number}"
-    answer = await _ask(admin, shop, _single_of(family, granted), {"id": gid})
+    answer = await _ask(admin, shop, _single_of(family, granted), {"id": gid, "parts": parts})
     node: Mapping[str, Any] | None = answer.data.get(family.single)
     if any(error.code != "ACCESS_DENIED" for error in answer.errors) or (node is None and answer.partial):
         raise Unavailable(_told(answer))
@@ -96,7 +106,7 @@ def _list_of(family: Family) -> str:
 def _single_of(family: Family, granted: frozenset[str]) -> str:
     name = family.single
     asked = fields(family.name, granted)
-    return f"query Reconcile{name.capitalize()}($id: ID!) {{ {name}(id: $id) {{ {asked} }} }}"
+    return f"query Reconcile{name.capitalize()}($id: ID!, $parts: Int!) {{ {name}(id: $id) {{ {asked} }} }}"
 
 
 async def _ask(admin: AdminApi, shop: str, query: str, variables: Mapping[str, Any]) -> Answer:

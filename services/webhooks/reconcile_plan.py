@@ -75,8 +75,10 @@ class Arrival:
     """The newest that has come of a resource."""
 
     updated_at: datetime
-    reconciled: bool
-    topics: frozenset[str]
+    topics: frozenset[str]  # of those that tell of a moment
+    fed_at: datetime | None = (
+        None  # the newest state of which something was fed that has not come late either
+    )
 
 
 def lost(

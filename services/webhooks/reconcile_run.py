@@ -82,7 +82,7 @@ class Run:
             if topics := lost(family, one, arrival, self.since):
                 gaps.append(Gap(one.id, topics, one.updated_at, one.updated_at))
             else:
-                self._count(one.updated_at, _came_by(arrival))
+                self._count(one.updated_at, _came_by(one, arrival))
         for at in range(0, len(gaps), _AT_ONCE):
             await self._feed(family, gaps[at : at + _AT_ONCE])
 
@@ -138,8 +138,9 @@ class Run:
                     return await work(conn, *args, **kwargs)
 
 
-def _came_by(arrival: Arrival | None) -> str:
-    return Fate.RECONCILED if arrival is not None and arrival.reconciled else "arrived"
+def _came_by(changed: Changed, arrival: Arrival | None) -> str:
+    fed_at = arrival.fed_at if arrival else None
+    return Fate.RECONCILED if fed_at is not None and fed_at >= changed.updated_at else "arrived"
 
 
 def _row(span: Span, tally: Counter[str]) -> Hour:

@@ -60,13 +60,14 @@ async def take_in(conn: Connection, spread: timedelta) -> None:
 
 
 # As for subscriptions: one process at a time, free by the clock where it died; who asks meanwhile sets due_at to before
-# the end of the lease, by which the run under way knows at its end.
+# the end of the lease, by which the run under way knows at its end. What the holder still has broke off with Postgres.
 TAKE_DUE = """
 UPDATE webhooks.reconciled_shops
 SET holder = $1, leased_until = now() + $2::interval, due_at = now() + $2::interval
 WHERE shop = (
     SELECT r.shop FROM webhooks.reconciled_shops AS r JOIN webhooks.subscription_shops AS s USING (shop)
-    WHERE s.ended_at IS NULL AND r.due_at <= now() AND (r.leased_until IS NULL OR r.leased_until <= now())
+    WHERE s.ended_at IS NULL
+      AND (r.holder = $1 OR r.due_at <= now() AND (r.leased_until IS NULL OR r.leased_until <= now()))
     ORDER BY r.due_at LIMIT 1 FOR UPDATE OF r SKIP LOCKED
 )
 RETURNING shop, since, asked
@@ -190,15 +191,18 @@ async def forget_problems(conn: Connection, shop: str, family: str, start: datet
 
 
 ARRIVALS = """
-SELECT resource_id, updated_at, reconciled, topics FROM webhooks.arrivals
-WHERE shop = $1 AND family = $2 AND resource_id = ANY ($3::bigint[])
+SELECT a.resource_id, a.updated_at, a.topics,
+       (SELECT max(updated_at) FROM webhooks.reconciled
+        WHERE shop = a.shop AND family = a.family AND resource_id = a.resource_id
+          AND message_id IS NOT NULL AND late_at IS NULL) AS fed_at
+FROM webhooks.arrivals AS a WHERE a.shop = $1 AND a.family = $2 AND a.resource_id = ANY ($3::bigint[])
 """
 
 
 async def arrivals(conn: Connection, shop: str, family: str, ids: Sequence[int]) -> Mapping[int, Arrival]:
     """What is known of these resources."""
     return {
-        row["resource_id"]: Arrival(row["updated_at"], row["reconciled"], frozenset(row["topics"]))
+        row["resource_id"]: Arrival(row["updated_at"], frozenset(row["topics"]), row["fed_at"])
         for row in await conn.fetch(ARRIVALS, shop, family, list(ids))
     }
 

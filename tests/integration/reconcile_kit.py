@@ -1,6 +1,6 @@
 """A sandbox store that loses webhooks, with the real auth and webhooks services, a worker, and a real Postgres."""
 
-import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -35,9 +35,6 @@ SUBSCRIBED = "SELECT count(*) FROM webhooks.subscription_states WHERE shop = $1 
 IDLE = """
 SELECT NOT EXISTS (SELECT FROM webhooks.outbox) AND NOT EXISTS (SELECT FROM worker.scheduled)
 """
-PAST = """
-UPDATE webhooks.reconciled_shops SET since = since - $1::interval
-"""
 ORDERS = """
 query Orders($after: String) { orders(first: 250, after: $after, sortKey: ID) {
     nodes { legacyResourceId name updatedAt displayFinancialStatus cancelledAt totalPriceSet { shopMoney { amount } } }
@@ -67,7 +64,7 @@ class App:
 
     async def happen(self, topic: str, count: int = 1, **form: int) -> list[int]:
         """Something happens so often, and every webhook of it was sent or lost."""
-        ids = await self.stores.happen(topic, count=count, **form)
+        ids = await self.stores.happen(topic, **({"count": count} | form))
         self.sent += count
         await poll(self._all_told, within=LONG)
         return ids
@@ -76,13 +73,26 @@ class App:
         fates = (await self.stores.overview())["deliveries"]
         return fates["taken"] + fates["lost"] >= self.sent
 
+    async def late(self) -> None:
+        """What was lost comes after all."""
+        address = f"{self.stores.addresses.store(SHOP)}/admin/late"
+        async with self.stores.client.post(address, headers={"Accept": "application/json"}) as answer:
+            assert (await answer.json())["late"] > 0
+        await poll(self._all_told, within=LONG)
+
+    async def next_second(self) -> None:
+        """`updated_at` is to the second: two changes within one are not told apart by it."""
+        second = int(time.time())
+        await poll(lambda: int(time.time()) > second)
+
     async def lost(self) -> int:
         number: int = (await self.stores.overview())["deliveries"]["lost"]
         return number
 
     async def reconcile(self, within: float = LONG) -> Json:
         """Has the shop compared once everything is old enough; the ledger after that."""
-        await asyncio.sleep(1.0 + 2 * GRACE)  # `updated_at` is to the second, and an hour is judged by it
+        old_enough = time.time() + 1.0 + GRACE  # `updated_at` is to the second, and an hour is judged by it
+        await poll(lambda: time.time() > old_enough)
         async with self.webhooks.post(ADDRESS, params={"shop": SHOP}, headers=self.headers) as answer:
             assert answer.status == 202, await answer.text()
             asked: str = (await answer.json())["asked_at"]
@@ -142,7 +152,11 @@ async def comparing(
         auth = await stack.enter_async_context(
             running(database, **{**keys, "sandbox_store_url": address, "shopify_scopes": SCOPES})
         )
-        reach = {"auth_url": str(auth.client._base_url), "sandbox_store_url": address, "service_key": SERVICE_KEY}
+        reach = {
+            "auth_url": str(auth.client._base_url),
+            "sandbox_store_url": address,
+            "service_key": SERVICE_KEY,
+        }
         mine = settings(
             Settings, database_url=database, ops_token=OPS, app_url=url, shutdown_seconds=2.0,
             reconcile_grace_seconds=GRACE, **{**reach, **keys, **changes},
@@ -153,6 +167,8 @@ async def comparing(
         await stack.enter_async_context(worker_app.open_service(workers))
         pool = await stack.enter_async_context(asyncpg.create_pool(database, min_size=1, max_size=2))
         app = App(stores, setup.losses, webhooks, pool, mine)
+        await stores.overview()  # makes its first goods
+        await app.next_second()
         app.token = (await stores.installed(SCOPES)).access_token
         assert (await auth.exchange(token=await stores.session_token()))[0] == 200
         await poll(lambda: pool.fetchval(SUBSCRIBED, SHOP), within=LONG)

@@ -4,7 +4,6 @@ CREATE TABLE arrivals (
     family       text NOT NULL,                    -- orders, products, customers
     resource_id  bigint NOT NULL,
     updated_at   timestamptz NOT NULL,             -- by the payload, to the second as Shopify writes it
-    reconciled   boolean NOT NULL,                 -- that state came by the reconciler alone
     topics       text[] NOT NULL,                  -- of those that tell of a moment, like orders/create
     PRIMARY KEY (shop, family, resource_id)
 ) WITH (fillfactor = 90);
