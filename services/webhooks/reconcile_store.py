@@ -51,6 +51,7 @@ SELECT shop, generation, checked_at, now() + $1::interval * random() FROM webhoo
 WHERE ended_at IS NULL AND checked_at IS NOT NULL
   AND NOT EXISTS (SELECT FROM webhooks.reconciled_shops WHERE shop = s.shop AND generation = s.generation)
 ON CONFLICT (shop) DO UPDATE SET generation = excluded.generation, since = now(), error = NULL
+WHERE r.generation < excluded.generation
 """
 
 
