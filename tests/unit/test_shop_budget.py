@@ -6,6 +6,7 @@ from libs.common.clock import SystemClock
 from libs.common.shopify.admin.budget import Ask, Lease
 from libs.common.shopify.admin.lanes import ApiLane
 from libs.common.shopify.admin.shop_budget import ShopBudget
+from tests.waiting import poll
 
 
 async def test_a_call_that_comes_just_when_nobody_waited_any_more_is_served() -> None:
@@ -22,8 +23,6 @@ async def test_a_call_that_comes_just_when_nobody_waited_any_more_is_served() ->
     budget = ShopBudget(lease, clock, most_waiting=8)
     await budget.take(1.0, ApiLane.ORDERS, clock.monotonic() + 5.0)
     budget.settle(1.0, 0.5, None)
-    async with asyncio.timeout(10.0):
-        while not late:
-            await asyncio.sleep(0.01)
-        await late[0]
+    await poll(lambda: late)
+    await late[0]
     await budget.close()
