@@ -91,8 +91,7 @@ class App:
 
     async def reconcile(self, within: float = LONG) -> Json:
         """Has the shop compared once everything is old enough; the ledger after that."""
-        old_enough = time.time() + 1.0 + GRACE  # `updated_at` is to the second, and an hour is judged by it
-        await poll(lambda: time.time() > old_enough)
+        await self.old_enough()
         async with self.webhooks.post(ADDRESS, params={"shop": SHOP}, headers=self.headers) as answer:
             assert answer.status == 202, await answer.text()
             asked: str = (await answer.json())["asked_at"]
@@ -103,6 +102,21 @@ class App:
 
         await poll(ended, within=within)
         return await self.ledger()
+
+    async def old_enough(self) -> None:
+        """What has happened until now may be judged: `updated_at` is to the second, and an hour is judged by it."""
+        then = time.time() + 1.0 + GRACE
+        await poll(lambda: time.time() > then)
+
+    def environment(self, database: str) -> dict[str, str]:
+        """For another process of webhooks, which compares."""
+        mine = self.settings
+        return {
+            "DATABASE_URL": database, "PORT": str(free_port()), "SHOPIFY_API_SECRET": SECRET,
+            "SERVICE_KEY": SERVICE_KEY,
+            "OPS_TOKEN": OPS, "APP_URL": str(mine.app_url), "AUTH_URL": mine.auth_url,
+            "SANDBOX_STORE_URL": str(mine.sandbox_store_url), "RECONCILE_GRACE_SECONDS": str(GRACE),
+        }  # fmt: skip
 
     async def ledger(self, **query: str) -> Json:
         async with self.webhooks.get(ADDRESS, params={"shop": SHOP, **query}, headers=self.headers) as answer:
