@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -11,7 +12,10 @@ from typing import Any
 import asyncpg
 from aiohttp import ClientSession
 
+from libs.common.db import connection
+from libs.common.outbox import erase_store
 from libs.common.outbox.faults import FaultPoints
+from libs.common.privacy.keys import PrivacyKeys
 from services.sandbox.admin_api.buckets import Plan, Rate
 from services.sandbox.news import Losses
 from services.sandbox.setup import Setup
@@ -84,6 +88,13 @@ class App:
         """`updated_at` is to the second: two changes within one are not told apart by it."""
         second = int(time.time())
         await poll(lambda: int(time.time()) > second)
+
+    async def bury(self, customer: int) -> None:
+        """The customer was erased just now."""
+        keys, now = PrivacyKeys(self.settings.service_key), datetime.now(UTC)
+        mark = keys.customer(SHOP, "customer", str(customer))
+        async with connection(self.pool, 3.0) as conn:
+            await erase_store.bury(conn, "webhooks", [mark], keys.shop(SHOP), now, 14)
 
     async def lost(self) -> int:
         number: int = (await self.stores.overview())["deliveries"]["lost"]

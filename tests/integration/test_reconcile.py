@@ -1,9 +1,13 @@
 """What the store lost is found, fed once, and proven to be there."""
 
+import re
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from random import Random
 from typing import Any
+
+import orjson
 
 from services.sandbox.admin_api.buckets import Rate
 from services.sandbox.news import Losses
@@ -14,12 +18,34 @@ from tests.session_tokens import SHOP
 MIRROR = "SELECT order_id, name, financial_status, total_price, updated_at FROM worker.orders WHERE shop = $1"
 FED = "SELECT count(*) FROM webhooks.messages WHERE dataschema = '2026-10+reconciled'"
 DONE = "SELECT outcome FROM worker.history WHERE message_id = $1"
+BODIES = """
+SELECT f.body AS fed, d.body AS delivered FROM webhooks.messages AS f JOIN webhooks.messages AS d USING (type)
+WHERE f.dataschema LIKE '%+reconciled' AND d.dataschema NOT LIKE '%+reconciled'
+  AND convert_from(f.body, 'UTF8')::jsonb -> 'id' = convert_from(d.body, 'UTF8')::jsonb -> 'id'
+"""
 ALL = 1.0
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 
 
 def totals(ledger: dict[str, Any]) -> dict[str, int]:
     names = ("at_shopify", "arrived", "reconciled", "missing", "late")
     return {name: sum(family[name] for family in ledger["families"]) for name in names}
+
+
+def tells_the_same(fed: Any, delivered: Any, name: str = "") -> None:
+    """All that the fed payload names, Shopify's webhook names too, and says the same of it."""
+    if isinstance(fed, dict):
+        for key, value in fed.items():
+            tells_the_same(value, delivered[key], key)
+    elif isinstance(fed, list):
+        for one, other in zip(fed, delivered, strict=True):
+            tells_the_same(one, other, name)
+    elif isinstance(fed, str) and _MOMENT.match(fed):
+        assert datetime.fromisoformat(fed) == datetime.fromisoformat(delivered), name
+    elif name == "tags":
+        assert sorted(fed.split(", ")) == sorted(delivered.split(", "))
+    else:
+        assert fed == delivered, name
 
 
 async def mirror_is_the_store(app: App, ids: set[int]) -> None:
@@ -93,7 +119,8 @@ async def test_what_comes_late_changes_nothing_and_is_counted(
     async with comparing(database, tmp_path, settings) as app:
         app.losses.share = ALL
         orders = set(await app.happen("orders/create", 5))
-        await app.happen("products/update", 3)
+        await app.happen("products/create", 2)
+        await app.happen("customers/create")
         app.losses.share = 0.0
         ledger = await app.reconcile()
         assert totals(ledger)["reconciled"] == 8
@@ -104,14 +131,21 @@ async def test_what_comes_late_changes_nothing_and_is_counted(
         assert again["verdict"] == "complete"
         assert totals(again) == {"at_shopify": 8, "arrived": 8, "reconciled": 0, "missing": 0, "late": 8}
         assert len(again["lost"]) == 8
+        bodies = await app.pool.fetch(BODIES)
+        assert len(bodies) == 8
+        for row in bodies:
+            tells_the_same(orjson.loads(row["fed"]), orjson.loads(row["delivered"]))
         await mirror_is_the_store(app, orders)
 
 
-async def test_handlers_and_operators_see_where_a_message_comes_from(
+async def test_operators_see_where_a_message_comes_from_and_who_was_erased_is_not_fed(
     database: str, tmp_path: Path, settings: MakeSettings
 ) -> None:
     async with comparing(database, tmp_path, settings) as app:
         app.losses.share = ALL
+        [erased] = await app.happen("customers/create")
+        await app.bury(erased)
+        await app.next_second()
         [customer] = await app.happen("customers/create")
         ledger = await app.reconcile()
         [one] = ledger["lost"]
@@ -127,6 +161,9 @@ async def test_handlers_and_operators_see_where_a_message_comes_from(
             payload = await answer.json(content_type=None)
         assert payload["id"] == customer
         assert payload["email"].endswith("@example.com")
+        assert (ledger["verdict"], totals(ledger)["at_shopify"]) == ("complete", 1), (
+            "who was erased does not come back"
+        )
 
 
 async def test_a_shop_with_few_points_is_compared_all_the_same(
