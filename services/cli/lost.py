@@ -139,7 +139,7 @@ def sentences(found: Json, now: datetime) -> Iterator[str]:
     if found["error"]:
         yield f"The last comparison broke off: {clean(found['error'])}"
     if found["listening_since"] == found["since"]:
-        yield "Before that nothing was sent: the app was not installed, or not subscribed yet."
+        yield f"Before {_at(found['since'])} nothing was sent: the app was not installed, or not subscribed yet."
 
 
 def _span(found: Json) -> Mapping[str, str]:
@@ -152,13 +152,13 @@ def _checked(found: Json, now: datetime) -> str:
 
 def _at(text: str) -> str:
     when = read_time(text)
-    return f"{when:%d %b %H:%M}" if when else "-"
+    return f"{when:%d %b %H:%M:%S}" if when else "-"
 
 
 _VERDICTS = {
     "complete": (
-        "Nothing is missing from {since} to {until}: of {at_shopify} changed at Shopify, {arrived} arrived and "
-        "{reconciled} did not and were fed ({late} of them came late)."
+        "Nothing is missing from {since} to {until}: of {at_shopify} changed at Shopify, {arrived} arrived ({late} of "
+        "them late), and {reconciled} did not and were fed."
     ),
     "missing": "MISSING: {missing} of {at_shopify} changed at Shopify since {since} did not come and could not be fed.",
     "unproven": "NOT PROVEN: {hours} hours since {since} have not been compared with Shopify yet.",

@@ -49,7 +49,7 @@ def lost(shopbus: Shopbus, api: JobApi, *more: str, **changes: Any) -> tuple[int
 def test_proof_that_nothing_is_missing_ends_with_0(shopbus: Shopbus, api: JobApi) -> None:
     code, said = lost(shopbus, api, "--since", "2h", "--until", "1h")
     assert code == 0
-    assert "of 206 changed at Shopify, 204 arrived and 2 did not and were fed (1 of them came late)" in said
+    assert "of 206 changed at Shopify, 204 arrived (1 of them late), and 2 did not and were fed." in said
     assert f"orders/create 77 fed, shopbus why {ID}" in said
     assert "Not compared: customers, since the app does not have the scope read_customers." in said
     assert said.count(" orders 0 ") == 0, "an hour in which nothing happened is left out"
