@@ -93,7 +93,7 @@ def reconciler_of(
     """A reconciler by the settings."""
     timeout, days = settings.database_timeout_seconds, settings.retention_days
     every, grace = settings.reconcile_every_seconds, settings.reconcile_grace_seconds
-    arrivals = Arrivals(pool, clock, timeout, days, min(SETTLE_SECONDS, grace))
+    arrivals = Arrivals(pool, clock, timeout, min(SETTLE_SECONDS, grace))
     feeder = Feeder(pool, producer, tombstones, settings.shopify_api_version, timeout)
     return Reconciler(
         pool, admin, arrivals, feeder, clock, timeout, every, grace, days, faults

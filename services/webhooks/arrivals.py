@@ -22,6 +22,7 @@ from services.webhooks.reconcile_plan import FAMILIES, Family, second_of
 SETTLE_SECONDS = 60.0  # an id may be so much older than the commit of its row
 _EVERY_SECONDS = 15.0
 _AT_ONCE, _MOST_BYTES = 200, 8 * 1024 * 1024
+_FIRST = timedelta(days=1)  # read at first: shops are compared from their first check of subscriptions on
 _LARGEST_ID = 2**63 - 1
 
 _BY_TYPE: Mapping[str, tuple[Family, str]] = {
@@ -39,7 +40,6 @@ class Arrivals:
     pool: asyncpg.Pool
     clock: Clock
     timeout: float
-    days: int  # for which deliveries are kept
     settle: float = SETTLE_SECONDS
 
     async def run(self) -> None:
@@ -68,7 +68,7 @@ class Arrivals:
 
     async def _batch(self, conn: Connection, bound: UUID) -> bool:
         upto = await arrivals_store.take(conn)
-        after = upto or id_floor(self.clock.now() - timedelta(days=self.days))
+        after = upto or id_floor(self.clock.now() - _FIRST)
         rows = await arrivals_store.read(conn, after, bound, list(_BY_TYPE), _AT_ONCE, _MOST_BYTES)
         found = [one for one in map(_read_delivery, rows) if one is not None]
         if found:

@@ -64,6 +64,7 @@ INSERT INTO webhooks.arrivals AS a (shop, family, resource_id, updated_at, topic
 SELECT shop, family, resource_id, updated_at, string_to_array(topics, ' ')
 FROM unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[], $5::text[])
      AS i(shop, family, resource_id, updated_at, topics)
+WHERE EXISTS (SELECT FROM webhooks.subscription_shops AS s WHERE s.shop = i.shop)  -- no other is compared
 ORDER BY shop, family, resource_id
 ON CONFLICT (shop, family, resource_id) DO UPDATE SET
     updated_at = greatest(a.updated_at, excluded.updated_at),

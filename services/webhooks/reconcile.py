@@ -32,6 +32,9 @@ T = TypeVar("T")
 LEASE_SECONDS = 150.0  # longer than the longest step: a page of the list, or a few resources
 _IDLE_SECONDS = 15.0  # between two looks for what is due, if nobody says so
 _AWAY_SECONDS = 2.0
+_KNOWN = (
+    0.9  # of the retention: what has arrived is forgotten after it, and must not be taken for missing then
+)
 
 _log = logs.logger("webhooks")
 
@@ -117,7 +120,7 @@ class Reconciler:
         until = second_of(min(now - timedelta(seconds=self.grace), known_until))
         run = Run(
             self.pool, self.admin, self.feeder, self.faults, self.timeout, grip,
-            second_of(max(shop.since, now - keep)), granted,
+            second_of(max(shop.since, now - _KNOWN * keep)), granted,
         )  # fmt: skip
         for family in self.families:
             if family.scope in granted:

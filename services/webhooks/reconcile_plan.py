@@ -1,7 +1,7 @@
 """What is compared with Shopify, which hours are due, and what is missing of a resource. No I/O."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from libs.common.contracts.subscriptions import WANTED, Wanted
@@ -56,9 +56,13 @@ FAMILIES = (
 
 
 def judged(wanted: Sequence[Wanted] = WANTED) -> tuple[Family, ...]:
-    """The families of which every change is wanted; of the others nobody can say what is missing."""
+    """The families of which every change is wanted, with those of their moments that are; of no other can it be said."""
     everything = {one.topic for one in wanted if not one.filter}
-    return tuple(family for family in FAMILIES if family.update in everything)
+    whole = (family for family in FAMILIES if family.update in everything)
+    return tuple(
+        replace(one, moments={topic: at for topic, at in one.moments.items() if topic in everything})
+        for one in whole
+    )
 
 
 @dataclass(frozen=True, slots=True)

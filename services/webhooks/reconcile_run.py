@@ -87,8 +87,11 @@ class Run:
             await self._feed(family, gaps[at : at + _AT_ONCE])
 
     async def _feed(self, family: Family, gaps: Sequence[Gap]) -> None:
-        found = await asyncio.gather(*(self._fetch(family, gap) for gap in gaps))
-        there = [gap for gap in found if gap is not None]
+        found = await asyncio.gather(*(self._fetch(family, gap) for gap in gaps), return_exceptions=True)
+        for one in found:  # only now, when none of them goes on any more
+            if isinstance(one, BaseException):
+                raise one
+        there = [one for one in found if isinstance(one, Gap)]
         fates = await self.feeder.feed(self.grip, family, there)
         for gap, fate in zip(there, fates, strict=True):
             self._count(gap.listed_at, fate)
