@@ -56,7 +56,7 @@ FAMILIES = (
 
 
 def judged(wanted: Sequence[Wanted] = WANTED) -> tuple[Family, ...]:
-    """The families of which every change is wanted, with those of their moments that are; of no other can it be said."""
+    """The families of which every change is wanted, and their moments that are; nothing can be said of others."""
     everything = {one.topic for one in wanted if not one.filter}
     whole = (family for family in FAMILIES if family.update in everything)
     return tuple(
