@@ -106,6 +106,14 @@ class Api:
         """Repairs them now, and shows what came of it."""
         return await self._call("POST", "/webhooks/subscriptions/check", {"shop": shop})
 
+    async def reconciliation(self, query: Mapping[str, str]) -> Json:
+        """What the ledger says of a shop and a time."""
+        return await self._call("GET", "/webhooks/reconciliation", query)
+
+    async def reconcile(self, shop: str) -> Json:
+        """Has a shop compared with Shopify now."""
+        return await self._call("POST", "/webhooks/reconciliation", {"shop": shop})
+
     async def _call(
         self,
         method: str,

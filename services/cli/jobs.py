@@ -25,6 +25,7 @@ _FACTS = {
     "handler": "handler",
     "lane": "lane",
     "source": "source",
+    "origin": "origin",
     "correlation_id": "correlation",
 }
 _TIMES = {"created_at": "accepted", "next_attempt_at": "next attempt", "finished_at": "ended"}

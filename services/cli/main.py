@@ -10,6 +10,7 @@ from libs.common.errors import ShopbusError
 from services.cli import app_toml, jobs, keys, privacy, send, subscriptions, tokens
 from services.cli.doctor import doctor
 from services.cli.errors import exit_code
+from services.cli.lost import lost
 from services.cli.migrate import migrate
 from services.cli.replay import replay
 from services.cli.run import run
@@ -73,6 +74,7 @@ app.add_typer(subscriptions.app, name="subscriptions", invoke_without_command=Tr
 app.add_typer(app_toml.app, name="app", invoke_without_command=True, callback=show_help)
 app.command()(why)
 app.command()(replay)
+app.command()(lost)
 
 
 def main() -> None:

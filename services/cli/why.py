@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import typer
 
+from libs.common.contracts.envelope import RECONCILED
 from libs.common.outbox.cancel_store import NEVER_STARTED
 from services.cli.api import IdArgument, Json, UrlOption, with_api
 from services.cli.filters import short_type
@@ -12,6 +13,9 @@ from services.cli.jobs import took
 from services.cli.screen import clean, duration, moment, read_time
 
 _ROUTES = {"rabbitmq": "through RabbitMQ", "postgres": "straight from Postgres"}
+_ORIGINS = {
+    RECONCILED: " It did not come by itself: the reconciler asked Shopify's Admin API for what it tells.",
+}
 _WAITS_BECAUSE = {
     "retry": "the last attempt failed",
     "later": "its handler asked for it later",
@@ -45,7 +49,8 @@ def _beginning(job: Json, now: datetime) -> str:
     origin = f"from {clean(job['shop'])}" if job.get("shop") else "of no particular shop"
     lane = f", on the {clean(job['lane'])} lane" if job.get("lane") else ""
     accepted = moment(read_time(job.get("created_at")), now)
-    return f"Accepted {accepted}: {_subject(clean(job['type']))} {origin}{lane}."
+    made_up = _ORIGINS.get(job.get("origin") or "", "")
+    return f"Accepted {accepted}: {_subject(clean(job['type']))} {origin}{lane}.{made_up}"
 
 
 def _subject(kind: str) -> str:

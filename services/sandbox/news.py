@@ -27,6 +27,7 @@ from services.sandbox.topics import APP_SPECIFIC
 
 _AT_ONCE = 8
 _SHOWN = 50
+_LATE = 1_000  # lost deliveries that can still come
 _THIS_MACHINE = frozenset({"127.0.0.1", "localhost", "::1"})
 
 _log = logs.logger("sandbox")
@@ -38,7 +39,7 @@ class Fate(StrEnum):
     WAITING = "waiting"  # being sent, or between two attempts
     TAKEN = "taken"
     GIVEN_UP = "given up"
-    LOST = "lost"  # never sent, because the setup says so
+    LOST = "lost"  # not sent, because somebody wants it so
     ELSEWHERE = "elsewhere"  # not sent: the address is not on this machine
 
 
@@ -74,7 +75,8 @@ class News:
         self._url = url
         self._ledger = ledger
         self._clock = clock
-        self._losses = losses or Losses()
+        self.losses = losses or Losses()
+        self._lost: deque[tuple[Delivery, Sent, Subscription]] = deque(maxlen=_LATE)
         self._sending: set[asyncio.Task[None]] = set()
         self._taken_at: dict[int, float] = {}  # by subscription: when it last took something
         self.recent: deque[Sent] = deque(maxlen=_SHOWN)
@@ -105,6 +107,16 @@ class News:
             delivery = Delivery(topic, shop, content, now, str(uuid4()), event, name=one.name, uri=one.uri)
             self._start(delivery, one)
 
+    def late(self, shop: str) -> int:
+        """What was lost of a shop comes after all, as it was; returns how much."""
+        found = [one for one in self._lost if one[0].shop == shop]
+        self._lost = deque((one for one in self._lost if one[0].shop != shop), _LATE)
+        for delivery, sent, to in found:
+            self.fates[shop, Fate.LOST] -= 1
+            sent.fate = Fate.WAITING
+            self._begin(delivery, sent, to)
+        return len(found)
+
     async def close(self) -> None:
         """Ends what is still being tried."""
         for task in self._sending:
@@ -120,12 +132,16 @@ class News:
         self.recent.append(sent)
         if not _is_here(sent.uri):
             self._end(sent, Fate.ELSEWHERE)
-        elif to is not None and self._losses.next():
+        elif to is not None and self.losses.next():
+            self._lost.append((delivery, sent, to))
             self._end(sent, Fate.LOST)
         else:
-            task = asyncio.create_task(self._send(delivery, sent, to), name=f"{sent.topic} of {sent.shop}")
-            self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
+            self._begin(delivery, sent, to)
+
+    def _begin(self, delivery: Delivery, sent: Sent, to: Subscription | None) -> None:
+        task = asyncio.create_task(self._send(delivery, sent, to), name=f"{sent.topic} of {sent.shop}")
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
 
     async def _send(self, delivery: Delivery, sent: Sent, to: Subscription | None) -> None:
         started = self._clock.monotonic()

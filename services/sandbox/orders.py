@@ -156,6 +156,7 @@ def _sums(scene: Scene, items: list[Json]) -> Json:
         **{name: amount(cents) for name, cents in sums.items()},
         **{f"{name}_set": scene.money(cents) for name, cents in sums.items()},
         "current_total_price": amount(sums["total_price"]),
+        "current_total_price_set": scene.money(sums["total_price"]),
         "total_shipping_price_set": scene.money(_DELIVERY),
     }
 

@@ -24,6 +24,7 @@ class Overview:
     recent: Sequence[Sent]  # the last one first
     bucket: Json
     topics: Sequence[str]  # what can happen
+    losing: float  # the share of deliveries that is not sent
 
     def shown(self) -> Json:
         """The same for programs."""
@@ -34,6 +35,7 @@ class Overview:
             "deliveries": self.fates,
             "recent": [asdict(one) for one in self.recent],
             "bucket": self.bucket,
+            "losing": self.losing,
         }
 
 
@@ -50,4 +52,5 @@ def overview_of(
         recent=[one for one in reversed(news.recent) if one.shop == shop],
         bucket=bucket.report(),
         topics=topics,
+        losing=news.losses.share,
     )

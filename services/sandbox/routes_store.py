@@ -17,6 +17,7 @@ from services.sandbox.stage import Stage
 
 _MOST = 10_000  # at once; each holds its webhooks in memory until they are taken
 _BREATH = 20
+_ALL = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class StoreRoutes:
         store = URL(self.stage.url).path + "/{shop}/admin"
         return [
             web.post(f"{store}/happen", at_home(self.happen)),
+            web.post(f"{store}/losses", at_home(self.lose)),
+            web.post(f"{store}/late", at_home(self.late)),
             web.get(f"{store}/overview.json", at_home(self.overview_json)),
         ]
 
@@ -54,8 +57,26 @@ class StoreRoutes:
         if count > _MOST:
             raise Problem(422, f"at most {_MOST} things happen at once", kind="count")
         ids = await self._many(shop, topic, number, count)
+        return self._done(request, shop, {"topic": topic, "ids": ids})
+
+    async def lose(self, request: web.Request) -> web.Response:
+        """Form: `percent` of all stores' deliveries to subscriptions that are not sent from now on."""
+        shop, form = shop_of(request), await request.post()
+        percent = _whole(form.get("percent")) or 0
+        if percent > _ALL:
+            raise Problem(422, "more than all cannot be lost", kind="percent")
+        self.happenings.news.losses.share = percent / _ALL
+        return self._done(request, shop, {"percent": percent})
+
+    async def late(self, request: web.Request) -> web.Response:
+        """What was lost of this store's deliveries comes after all."""
+        shop = shop_of(request)
+        return self._done(request, shop, {"late": self.happenings.news.late(shop)})
+
+    def _done(self, request: web.Request, shop: str, facts: Json) -> web.Response:
+        """Programs are told the facts, people the page."""
         if "application/json" in request.headers.get("Accept", ""):
-            return json_response({"topic": topic, "ids": ids})
+            return json_response(facts)
         raise web.HTTPSeeOther(self.stage.admin(shop))
 
     async def overview_json(self, request: web.Request) -> web.Response:

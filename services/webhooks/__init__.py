@@ -1,6 +1,6 @@
-"""Takes in Shopify's webhooks: verified, committed with the work they cause, then answered. Keeps them subscribed to.
+"""Takes in Shopify's webhooks: verified, committed with the work they cause, then answered; and sees that all come.
 
 Consumes `shop.installed`, `shop.uninstalled`, `shop.scopes_changed` and `privacy.*.webhooks`. Produces `webhook.*`, one
-type per topic. Owns the schema `webhooks`: the deliveries log, the log of rejected requests, and each shop's webhook
-subscriptions.
+type per topic. Owns the schema `webhooks`: the deliveries log, the log of rejected requests, each shop's webhook
+subscriptions, what has arrived of each resource, and the ledger of what had not.
 """

@@ -20,11 +20,11 @@ from libs.common.runtime.broker import broker_of
 from libs.common.runtime.consumer import Consumer
 from libs.common.runtime.handlers import Registry
 from libs.common.service import Check, Note, Service, serve, until_signalled
-from libs.common.shopify.admin.open import open_admin
 from libs.common.shopify.signatures import WebhookVerifier
 from libs.common.tasks import Part, background
 from libs.common.web import require_ops
 from services.webhooks import store
+from services.webhooks.api_work import open_api_work
 from services.webhooks.config import Settings
 from services.webhooks.consumers import registry
 from services.webhooks.deletion_risk import DeletionRisk
@@ -32,15 +32,14 @@ from services.webhooks.privacy_store import HOLDINGS
 from services.webhooks.rejected import open_rejected_log
 from services.webhooks.routes import Endpoints
 from services.webhooks.routes_ops import OpsEndpoints
+from services.webhooks.routes_reconcile import ReconciliationEndpoints
 from services.webhooks.routes_subscriptions import SubscriptionEndpoints
-from services.webhooks.subscriptions import Keeper
 from services.webhooks.subscriptions_gauges import SubscriptionGauges
 
 NAME = "webhooks"
 
 
 _HANDLERS = 2  # messages that webhooks works on at once: there are few, and its requests come first
-_CHECKS = 4  # shops whose subscriptions are looked at at once: one slow shop does not hold up the others
 
 
 @asynccontextmanager
@@ -75,10 +74,10 @@ async def open_service(
         risk = DeletionRisk(clock)
         gauges = SubscriptionGauges(pool, risk, clock, timeout)
         async with (
-            _keeper(settings, pool, clock) as keeper,
+            open_api_work(settings, pool, producer, tombstones, clock, faults) as api_work,
             _consumer(
                 settings,
-                registry(keeper.wake if keeper else _nobody, steps.handlers()),
+                registry(api_work.wake, steps.handlers()),
                 pool,
                 producer,
                 clock,
@@ -89,7 +88,7 @@ async def open_service(
                 {
                     "webhooks tombstones": tombstones.follow,
                     "subscription gauges": gauges.run,
-                    **_checks(keeper),
+                    **api_work.parts(),
                 },
                 settings,
                 clock,
@@ -103,41 +102,16 @@ async def open_service(
                 routes=[
                     *door.routes(),
                     *OpsEndpoints(pool, timeout).routes(guard),
-                    *SubscriptionEndpoints(pool, timeout, keeper).routes(guard),
+                    *SubscriptionEndpoints(pool, timeout, api_work.keeper).routes(guard),
+                    *ReconciliationEndpoints(settings, pool, clock, api_work.reconciler).routes(guard),
                 ],
                 checks={"database": _database_check(pool, timeout)},
                 notes={
                     "route": _route_note(producer),
                     "work": consumer.state,
-                    "subscriptions": _kept(keeper),
+                    "subscriptions": api_work.note,
                 },
             )
-
-
-@asynccontextmanager
-async def _keeper(settings: Settings, pool: asyncpg.Pool, clock: Clock) -> AsyncIterator[Keeper | None]:
-    """Who keeps subscriptions as wanted; nobody where the app's address is not known."""
-    uri = settings.webhook_uri
-    if uri is None:
-        yield None
-        return
-    async with open_admin(settings, pool, direct_connections(settings), clock, caller=NAME) as admin:
-        yield Keeper(
-            pool, admin, uri, settings.database_timeout_seconds,
-            settings.subscription_check_seconds, settings.retention_days,
-        )  # fmt: skip
-
-
-def _checks(keeper: Keeper | None) -> dict[str, Part]:
-    return {f"subscriptions {number}": keeper.run for number in range(1, _CHECKS + 1)} if keeper else {}
-
-
-def _nobody() -> None:
-    """Nobody keeps subscriptions here: what is due stays due."""
-
-
-def _kept(keeper: Keeper | None) -> Note:
-    return lambda: None if keeper else "APP_URL is not set: webhook subscriptions are left alone"
 
 
 @asynccontextmanager

@@ -31,6 +31,9 @@ class Settings(ConsumerSettings, AdminSettings):
     app_url: str | None = None
     subscription_check_seconds: Seconds = 10_800.0  # between two checks of a shop; Shopify deletes after 4 h
 
+    reconcile_every_seconds: Annotated[float, Field(ge=0)] = 3_600.0  # between two runs of a shop; 0: never
+    reconcile_grace_seconds: Seconds = 3_600.0  # a delivery that takes longer counts as lost
+
     @field_validator("shopify_api_secret_old", "app_url", mode="before")
     @classmethod
     def _empty_means_none(cls, value: object) -> object:

@@ -65,6 +65,28 @@ SUBSCRIPTION_DELETION_RISK = Gauge(
     "Until Shopify deletes the topic's subscriptions, if our failures go on as since the last success.",
     ["topic"],
 )
+RECONCILED = Counter(
+    "reconciled_total", "Webhooks that had not come and were fed by the reconciler.", ["topic"]
+)
+RECONCILED_LATE = Counter(
+    "reconciled_late_total", "Webhooks that came after the reconciler had fed what they tell."
+)
+RECONCILE_RUNS = Counter(
+    "reconcile_runs_total",
+    "Comparisons of a shop with Shopify: done, not_installed, postponed, refused, failed, taken_over, fault.",
+    ["outcome"],
+)
+RECONCILE_MISSING = Gauge(
+    "reconcile_missing", "Webhooks that have not come and could not be fed, as of the last runs.", ["topic"]
+)
+RECONCILE_UNPROVEN = Gauge(
+    "reconcile_unproven_seconds",
+    "For how long nobody knows of the shop furthest behind whether anything is missing.",
+)
+RECONCILE_AGE = Gauge(
+    "reconcile_age_seconds",
+    "Since the last run of a shop came to its end, of the shop where it is longest ago.",
+)
 
 OTHER = "other"
 

@@ -12,10 +12,10 @@ from aiohttp import web
 
 from libs.common.db import Connection, connection, database_away_named
 from libs.common.ids import id_floor
-from libs.common.shopify.shop_domain import InvalidShopDomain, shop_domain
 from libs.common.shopify.webhook_headers import InvalidHeader, message_type
 from libs.common.web import Handler, Problem, json_response, note
 from services.webhooks import store
+from services.webhooks.params import bad, moment_in, shop_in
 from services.webhooks.store import Filter
 
 P = ParamSpec("P")
@@ -47,8 +47,8 @@ class OpsEndpoints:
 
     async def list_deliveries(self, request: web.Request) -> web.Response:
         """`?shop=&topic=&since=&cursor=&limit=`. A page may be short or empty; the log ends where `next` is null."""
-        wanted = Filter(shop=_shop(request), type=_type(request))
-        before, since = _cursor(request), id_floor(_since(request))
+        wanted = Filter(shop=shop_in(request) if request.query.get("shop") else None, type=_type(request))
+        before, since = _cursor(request), id_floor(moment_in(request, "since", _BEGINNING))
         limit = _whole(request, "limit", PER_PAGE, MOST_PER_PAGE)
         floor = await self._query(store.floor, before, since, SCAN_DEPTH)
         rows = await self._query(store.deliveries, wanted, before=before, floor=floor or since, limit=limit)
@@ -100,33 +100,12 @@ def _shown(row: asyncpg.Record) -> dict[str, Any]:
     }
 
 
-def _shop(request: web.Request) -> str | None:
-    text = request.query.get("shop")
-    try:
-        return shop_domain(text) if text else None
-    except InvalidShopDomain as error:
-        raise _bad("shop", "name.myshopify.com") from error
-
-
 def _type(request: web.Request) -> str | None:
     text = request.query.get("topic")
     try:
         return message_type(text) if text else None
     except InvalidHeader as error:
-        raise _bad("topic", "like orders/create") from error
-
-
-def _since(request: web.Request) -> datetime:
-    text = request.query.get("since")
-    if not text:
-        return _BEGINNING
-    try:
-        moment = datetime.fromisoformat(
-            text.replace(" ", "+")
-        )  # a plus that nobody escaped arrives as a blank
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except ValueError as error:
-        raise _bad("since", "a time like 2026-11-21T08:00:00Z") from error
+        raise bad("topic", "like orders/create") from error
 
 
 def _cursor(request: web.Request) -> UUID:
@@ -134,7 +113,7 @@ def _cursor(request: web.Request) -> UUID:
     try:
         return UUID(text) if text else _NEWEST
     except ValueError as error:
-        raise _bad("cursor", "what the page before answered as next") from error
+        raise bad("cursor", "what the page before answered as next") from error
 
 
 def _message_id(request: web.Request) -> UUID:
@@ -147,12 +126,8 @@ def _message_id(request: web.Request) -> UUID:
 def _whole(request: web.Request, name: str, otherwise: int, most: int) -> int:
     text = request.query.get(name, str(otherwise))
     if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER and 1 <= int(text) <= most):
-        raise _bad(name, f"a whole number from 1 to {most}")
+        raise bad(name, f"a whole number from 1 to {most}")
     return int(text)
-
-
-def _bad(name: str, wanted: str) -> Problem:
-    return Problem(400, f"{name} has to be {wanted}", kind="bad-parameter")
 
 
 def _no_such_delivery() -> Problem:

@@ -9,9 +9,9 @@ from aiohttp import web
 
 from libs.common.contracts.subscriptions import by_api
 from libs.common.db import connection, database_away_named
-from libs.common.shopify.shop_domain import InvalidShopDomain, shop_domain
 from libs.common.web import Handler, Problem, json_response, note
 from services.webhooks import subscriptions_store
+from services.webhooks.params import shop_in
 from services.webhooks.subscriptions import Keeper
 from services.webhooks.subscriptions_plan import State
 from services.webhooks.subscriptions_store import Page
@@ -38,7 +38,7 @@ class SubscriptionEndpoints:
     async def show(self, request: web.Request) -> web.Response:
         """`?shop=`: what the last check left behind. Without it: all shops, `?cursor=` by `?cursor=`."""
         if request.query.get("shop"):
-            return json_response(await self._page(_shop(request)))
+            return json_response(await self._page(shop_in(request)))
         async with connection(self.pool, self.timeout) as conn:
             with database_away_named():
                 rows = await subscriptions_store.shops(conn, request.query.get("cursor", ""), _PER_PAGE)
@@ -47,7 +47,7 @@ class SubscriptionEndpoints:
 
     async def check(self, request: web.Request) -> web.Response:
         """`?shop=`: reads and repairs now, and shows what came of it; `error` says what kept it from its end."""
-        shop = _shop(request)
+        shop = shop_in(request)
         note(request, shop=shop)
         if self.keeper is None:
             raise Problem(409, "APP_URL is not set, so nobody knows where to", kind="no-app-url")
@@ -80,10 +80,3 @@ class SubscriptionEndpoints:
             "strangers": strangers,
             "history": [dict(row) for row in page.history],
         }
-
-
-def _shop(request: web.Request) -> str:
-    try:
-        return shop_domain(request.query.get("shop", ""))
-    except InvalidShopDomain as error:
-        raise Problem(400, "shop has to be name.myshopify.com", kind="bad-parameter") from error

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from libs.common.contracts.envelope import Draft, Receipt
+from libs.common.contracts.envelope import Draft, Receipt, origin_of
 from libs.common.deadlines import Deadlines
 from libs.common.errors import DatabaseAway, ShopbusError
 from libs.common.shopify.shop_domain import InvalidShopDomain, shop_domain
@@ -24,6 +24,8 @@ from libs.common.shopify.webhook_headers import (
 from services.webhooks import metrics
 
 DEFAULT_CONTENT_TYPE = "application/json"
+RECONCILED_KEY = "reconciled:"
+"""What a key of our own begins with (reconcile_feed.py)."""
 
 # Whose shop a payload speaks of, for the topics that cost a shop its data or its installation (SHOPIFY 4.1).
 SHOP_FIELDS = {
@@ -88,6 +90,7 @@ def examine(headers: Iterable[tuple[str, str]], body: bytes, verifier: WebhookVe
         raise Rejected(Reason.INVALID_SHOP, str(error)) from error
     except InvalidHeader as error:
         raise Rejected(Reason.INVALID_HEADER, str(error)) from error
+    _refuse_ours(delivery.claims)
     if delivery.claims.message_type in SHOP_FIELDS:
         _refuse_other_shop(delivery)
     return delivery
@@ -100,6 +103,14 @@ def _verify(presented: Presented, body: bytes, verifier: WebhookVerifier) -> Non
     metrics.VERIFIED_BY[signer].inc()
     if signer is Signer.NONE:
         raise Rejected(Reason.HMAC, "the signature does not match the body")
+
+
+def _refuse_ours(claims: WebhookHeaders) -> None:
+    """The headers are not signed: nobody shall pass for the reconciler, or keep its messages out as duplicates."""
+    if claims.webhook_id.startswith(RECONCILED_KEY):
+        raise Rejected(Reason.INVALID_HEADER, "Webhook-Id is none of Shopify's")
+    if origin_of(claims.api_version):
+        raise Rejected(Reason.INVALID_HEADER, "Api-Version is none of Shopify's")
 
 
 def _refuse_other_shop(delivery: Delivery) -> None:

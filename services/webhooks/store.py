@@ -42,6 +42,7 @@ _TABLES = (
     *("messages", "outbox", "scheduled", "failed", "history", "rejected", "deliveries"),
     *("privacy_tombstones", "privacy_progress"),
     *("subscription_shops", "subscription_states", "subscription_history"),
+    *("arrivals", "arrivals_read", "reconciled_shops", "reconciled_hours", "reconciled"),
 )
 
 
@@ -66,7 +67,7 @@ async def floor(conn: Connection, before: UUID, since: UUID, depth: int) -> UUID
 
 
 _COLUMNS_OF = """
-SELECT message_id, type, shop, topic, webhook_id, event_id, api_version, triggered_at, received_at, headers,
+SELECT message_id, type, shop, topic, webhook_id, event_id, api_version, triggered_at, received_at, origin, headers,
        octet_length(body) AS body_bytes
 FROM webhooks.deliveries
 """

@@ -15,16 +15,10 @@ from libs.common.contracts.subscriptions import WANTED, Wanted, by_api
 from libs.common.db import Connection, connection, database_away_named
 from libs.common.errors import DatabaseAway
 from libs.common.runtime.calls import AdminApi
-from libs.common.shopify.admin.errors import (
-    AccessDenied,
-    AdminError,
-    OutcomeUnknown,
-    Postponed,
-    Refused,
-    UserErrors,
-)
+from libs.common.shopify.admin.errors import AccessDenied, AdminError, UserErrors
 from libs.common.token_client import NotInstalled
 from services.webhooks import metrics, subscriptions_api, subscriptions_store
+from services.webhooks.api_failures import AGAIN_SECONDS, failure
 from services.webhooks.subscriptions_api import Found
 from services.webhooks.subscriptions_plan import State, Step, fingerprint, plan
 from services.webhooks.subscriptions_store import Standing
@@ -36,8 +30,6 @@ Tried = Mapping[str, tuple[str, str]]
 LEASE_SECONDS = 120.0  # longer than a check may take
 _IDLE_SECONDS = 15.0  # between two looks for what is due, if nobody says so
 _AWAY_SECONDS = 2.0
-_LOOK_SECONDS = 60.0  # after a change of which nobody knows whether it was done
-_AGAIN_SECONDS = 900.0  # after a failure
 
 _log = logs.logger("webhooks")
 
@@ -103,11 +95,11 @@ class Keeper:
             await self._end(shop, holder)
             outcome = "not_installed"
         except (AdminError, TimeoutError) as error:
-            outcome, seconds = _failure(error)
+            outcome, seconds = failure(error)
             await self._fail(shop, holder, str(error) or "the check took too long", seconds)
         except Exception:  # noqa: BLE001 - one shop's surprise must not keep the others waiting
             _log.exception("A check of webhook subscriptions failed.", shop=shop)
-            await self._fail(shop, holder, "a fault of ours, which is in the log", _AGAIN_SECONDS)
+            await self._fail(shop, holder, "a fault of ours, which is in the log", AGAIN_SECONDS)
             outcome = "fault"
         metrics.SUBSCRIPTION_CHECKS.labels(outcome).inc()
 
@@ -173,19 +165,6 @@ class Keeper:
             with database_away_named():
                 async with conn.transaction():
                     return await work(conn, *args, **kwargs)
-
-
-def _failure(error: Exception) -> tuple[str, float]:
-    """The outcome's name, and seconds until the next try."""
-    match error:
-        case Postponed():
-            return "postponed", max(_LOOK_SECONDS, error.seconds)
-        case OutcomeUnknown():
-            return "failed", _LOOK_SECONDS
-        case Refused():
-            return "refused", _AGAIN_SECONDS
-        case _:
-            return "failed", _AGAIN_SECONDS
 
 
 def _standing(step: Step, state: State, problem: str | None = None, tried: str | None = None) -> Standing:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import orjson
 
+from libs.common.contracts.envelope import origin_of
 from libs.common.ids import made_at
 
 Json = dict[str, Any]
@@ -85,6 +86,7 @@ def full_form(row: Row) -> Json:
         "attempts": attempts,
         "correlation_id": row["correlation_id"],
         "subject": row["subject"],
+        "origin": origin_of(row["dataschema"]) or None,
         "route": _route(row, attempts),
     }
 

@@ -34,6 +34,7 @@ from services.worker import app as worker
 from services.worker.config import Settings as WorkerSettings
 from services.worker.privacy_store import HOLDINGS as WORKER
 from tests.integration.auth_kit import OPS, SERVICE_KEY, auth_settings
+from tests.integration.privacy_ledger import fill_ledger, fill_shops_ledger
 from tests.integration.shopify_stand_in import KEY, SECRET
 from tests.serving import serving
 from tests.waiting import poll
@@ -193,10 +194,12 @@ async def fill(pool: asyncpg.Pool) -> None:
         for person in PEOPLE:
             await _fill_messages(conn, person)
             await _fill_worker(conn, person)
+            await fill_ledger(conn, person.shop, person.customer_id, person.order_id)
             await _fill_pixels(conn, person)
 
 
 async def _fill_shop(conn: Any, shop: str) -> None:
+    await fill_shops_ledger(conn, shop)
     now = datetime.now(UTC)
     long_ago = now - timedelta(days=9)
     await conn.execute(

@@ -139,15 +139,16 @@ async def sandbox(
     setup: Setup | None = None,
     patience: Patience | None = None,
     behave: Behaviour = _take,
+    app_url: str | None = None,
 ) -> AsyncIterator[Sandbox]:
-    """A sandbox store, until the block is left."""
+    """A sandbox store, until the block is left; for the receiver, or for a real app at an address."""
     port = free_port()
     async with AsyncExitStack() as stack:
         app = await stack.enter_async_context(receiver(behave))
         settings = Settings.load(
             state_dir=folder,
             port=port,
-            app_url=app.url.removesuffix("/webhooks/shopify"),
+            app_url=app_url or app.url.removesuffix("/webhooks/shopify"),
             shopify_api_key=CLIENT_ID,
             shopify_api_secret=SECRET,
             shutdown_seconds=2.0,

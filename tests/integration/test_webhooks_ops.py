@@ -66,6 +66,7 @@ async def test_a_delivery_is_listed_with_what_is_known_of_it_but_its_body(door: 
         "webhook_id": "w",
         "event_id": "e",
         "api_version": "2026-10",
+        "origin": None,
         "triggered_at": "2026-11-21T03:00:00.123456Z",
         "body_bytes": 12,
     }

@@ -11,6 +11,9 @@ import orjson
 from libs.common.contracts.topology import Lane
 from libs.common.errors import ShopbusError
 
+RECONCILED = "reconciled"
+"""The origin of a message that stands for a webhook which did not come: its payload was asked of the Admin API."""
+
 
 class InvalidBody(ShopbusError):
     """The message's body is not what its type promises; no retry will mend it."""
@@ -32,6 +35,11 @@ class Message:
     traceparent: str | None = None
     correlation_id: str | None = None
     attempt: int = 1
+
+    @property
+    def origin(self) -> str:
+        """How it came to be, where that is not the usual way: `reconciled`, else empty."""
+        return origin_of(self.dataschema)
 
     def json(self) -> Any:
         """The body as JSON.
@@ -69,3 +77,13 @@ class Receipt:
 
     id: UUID
     duplicate: bool
+
+
+def marked(schema: str, origin: str) -> str:
+    """The `dataschema` of a payload that has another shape for its origin: `2026-10+reconciled`."""
+    return f"{schema}+{origin}"
+
+
+def origin_of(dataschema: str | None) -> str:
+    """What `marked` has put there."""
+    return (dataschema or "").partition("+")[2]

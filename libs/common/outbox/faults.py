@@ -48,6 +48,8 @@ Point = Literal[
     "token kept, not committed",
     "token committed, not announced",
     "sealed anew, not committed",
+    # webhooks feeds what had not come
+    "some fed, not all",
     # a service erases a person or a shop
     "rows erased, not committed",
     "rows erased, not answered",

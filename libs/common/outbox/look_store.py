@@ -23,11 +23,11 @@ SELECT w.id, $3::text AS source, coalesce(m.type, f.type, h.type) AS type, coale
        jsonb_array_length(coalesce(o.log, s.log, f.log, h.log, '[]'))
            + (coalesce(h.outcome, 'cancelled') <> 'cancelled')::int AS tries,  -- whose log has its last attempt
        coalesce(f.failed_at, h.finished_at) AS finished_at, s.due_at AS next_attempt_at,
-       h.handler, f.error, h.route, h.started_at, m.subject, m.correlation_id,
+       h.handler, f.error, h.route, h.started_at, m.subject, m.correlation_id, m.dataschema,
        coalesce(o.log, s.log, f.log, h.log) AS log
 FROM unnest($4::uuid[]) AS w(id)
 LEFT JOIN LATERAL (
-    SELECT type, shop, subject, correlation_id FROM SOURCE.messages WHERE id = w.id OFFSET 0
+    SELECT type, shop, subject, correlation_id, dataschema FROM SOURCE.messages WHERE id = w.id OFFSET 0
 ) AS m ON true
 LEFT JOIN LATERAL (
     SELECT lane, log, CASE WHEN leased_until IS NULL OR leased_until < now() THEN 'pending'

@@ -112,6 +112,10 @@ class ShopBudget:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("Giving out a shop's points failed.", exc_info=error)
             self._line.fail(error)
+        if (
+            self._line.first is not None or self._news or self._returned
+        ):  # since it ended, and before it was noticed
+            self._work()
 
     async def _serve(self) -> None:
         """Until nobody waits and nothing has to go back."""

@@ -1,0 +1,130 @@
+"""What the ledger proves of a shop and a time. No I/O."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Protocol
+
+from services.webhooks.reconcile_plan import HOUR, Family, Span, hour_of
+
+Json = dict[str, Any]
+
+
+class Row(Protocol):
+    """What is read of an asyncpg.Record."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+
+_COUNTS = ("at_shopify", "arrived", "reconciled", "missing")
+_HOUR = ("family", "hour", "until", *_COUNTS, "checked_at")
+_LOST = ("family", "resource_id", "updated_at", "topic", "found_at", "message_id", "problem", "late_at")
+
+
+class Verdict(StrEnum):
+    """What can be said of the time that was asked for."""
+
+    COMPLETE = "complete"  # nothing is missing, up to `proven_until`
+    MISSING = "missing"  # something has not come and could not be fed
+    UNPROVEN = "unproven"  # hours that should have been looked at were not
+    TOO_EARLY = "too_early"  # nothing of it is old enough
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, and by when an hour should have been looked at."""
+
+    asked: Span
+    now: datetime
+    patience: timedelta  # after its end
+
+    def window(self, listening_since: datetime) -> Span:
+        """What can be answered of it: before the install nothing was sent."""
+        return Span(max(self.asked.start, listening_since), min(self.asked.end, self.now))
+
+
+def report(
+    question: Question, shop: Row, hours: Sequence[Row], fed: Sequence[Row], families: Sequence[Family]
+) -> Json:
+    """The ledger's answer."""
+    window = question.window(shop["since"])
+    compared = [family.name for family in families if family.name not in shop["denied"]]
+    by_hour = {(row["family"], row["hour"]): row for row in hours}
+    unproven = list(_unproven(question, window, compared, by_hour))
+    until = min((_proven_until(window, name, by_hour) for name in compared), default=window.start)
+    return {
+        **{
+            name: shop[name]
+            for name in ("shop", "installed", "checked_at", "due_at", "ended_at", "checking", "error")
+        },
+        "verdict": _verdict(window, until, hours, unproven),
+        "since": window.start,
+        "until": window.end,
+        "listening_since": shop["since"],
+        "proven_until": until,
+        "families": [_summary(family, shop, hours, fed) for family in families],
+        "hours": [_shown(row, fed) for row in hours],
+        "unproven": unproven,
+        "lost": [{name: row[name] for name in _LOST} for row in fed],
+    }
+
+
+def _verdict(window: Span, until: datetime, hours: Sequence[Row], unproven: Sequence[Json]) -> Verdict:
+    if any(row["missing"] for row in hours):
+        return Verdict.MISSING
+    if unproven:
+        return Verdict.UNPROVEN
+    return Verdict.COMPLETE if until > window.start else Verdict.TOO_EARLY
+
+
+def _unproven(
+    question: Question, window: Span, compared: Sequence[str], by_hour: Mapping[tuple[str, datetime], Row]
+) -> Iterator[Json]:
+    """Hours that nobody has looked at to their end, although it was time."""
+    for span in window.hours():
+        hour = hour_of(span.start)
+        if hour + HOUR + question.patience > question.now:
+            continue
+        for name in compared:
+            row = by_hour.get((name, hour))
+            if row is None or row["until"] < span.end:
+                yield {"family": name, "hour": hour}
+
+
+def _proven_until(window: Span, name: str, by_hour: Mapping[tuple[str, datetime], Row]) -> datetime:
+    """Up to where one hour after the other was looked at and has nothing missing."""
+    until = window.start
+    for span in window.hours():
+        row = by_hour.get((name, hour_of(span.start)))
+        if row is None or row["missing"]:
+            return until
+        until = min(_until(row), span.end)
+        if until < span.end:
+            return until
+    return until
+
+
+def _until(row: Row) -> datetime:
+    until: datetime = row["until"]
+    return until
+
+
+def _summary(family: Family, shop: Row, hours: Sequence[Row], fed: Sequence[Row]) -> Json:
+    mine = [row for row in hours if row["family"] == family.name]
+    denied = family.name in shop["denied"]
+    return {
+        "family": family.name,
+        "compared": not denied,
+        "why": f"the app does not have the scope {family.scope}" if denied else None,
+        **{name: sum(row[name] for row in mine) for name in _COUNTS},
+        "late": sum(row["late_at"] is not None for row in fed if row["family"] == family.name),
+    }
+
+
+def _shown(row: Row, fed: Sequence[Row]) -> Json:
+    late = defaultdict[tuple[str, datetime], int](int)
+    for one in fed:
+        late[one["family"], hour_of(one["updated_at"])] += one["late_at"] is not None
+    return {**{name: row[name] for name in _HOUR}, "late": late[row["family"], row["hour"]]}

@@ -1,0 +1,73 @@
+"""A list of what changed is read to its end, also where Shopify does not count on."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from libs.common.shopify.admin.answers import Answer
+from libs.common.shopify.admin.errors import Unavailable
+from libs.common.shopify.admin.lanes import ApiLane
+from services.webhooks import reconcile_api
+from services.webhooks.reconcile_plan import FAMILIES, Span
+
+NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
+SHOP = "one.myshopify.com"
+
+
+class Shopify:
+    """Lists products by their change, two a page; `cursor` is the place in the list of one search."""
+
+    def __init__(self, seconds: list[int]) -> None:
+        self.products = [(number, NOON + timedelta(seconds=at)) for number, at in enumerate(seconds, 1)]
+        self.searches: set[str] = set()
+
+    async def graphql(
+        self,
+        shop: str,
+        query: str,
+        variables: Mapping[str, Any] | None = None,
+        *,
+        lane: ApiLane = ApiLane.ORDERS,
+        timeout: float = 1.0,
+        idempotency_key: str | None = None,
+    ) -> Answer:
+        assert (shop, lane, variables is not None) == (SHOP, ApiLane.BACKFILL, True)
+        given = variables or {}
+        self.searches.add(given["query"])
+        low, high = (datetime.fromisoformat(one) for one in re.findall(r"'([^']+)'", given["query"]))
+        found = [(number, at) for number, at in self.products if low <= at < high]
+        begin = int(given["after"] or 0)
+        nodes = [
+            {
+                "id": f"gid://shopify/Product/{number}",
+                "updatedAt": at.isoformat(),
+                "createdAt": NOON.isoformat(),
+            }
+            for number, at in found[begin : begin + 2]
+        ]
+        page = {"hasNextPage": len(found) > begin + 2, "endCursor": str(begin + 2)}
+        return Answer({"products": {"nodes": nodes, "pageInfo": page}})
+
+
+async def read(shopify: Shopify) -> list[int]:
+    span = Span(NOON, NOON + timedelta(hours=1))
+    pages = reconcile_api.changed(shopify, SHOP, FAMILIES[1], span)
+    return [one.id async for page in pages for one in page]
+
+
+async def test_a_list_that_is_too_deep_is_begun_anew_and_nothing_is_read_twice_or_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reconcile_api, "_DEEPEST", 4)
+    shopify = Shopify([0, 1, 2, 3, 3, 3, 4, 5, 5, 6, 7])
+    assert await read(shopify) == list(range(1, 12))
+    assert len(shopify.searches) > 1
+
+
+async def test_more_in_one_second_than_can_be_listed_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile_api, "_DEEPEST", 4)
+    with pytest.raises(Unavailable):
+        await read(Shopify([0] * 9))
