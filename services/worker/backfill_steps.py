@@ -44,6 +44,9 @@ class Pace:
     last_look: float = 60.0
     settled: float = 45.0  # after which a start whose answer was lost shows in the shop's list
     busy: float = 60.0  # where Shopify runs as many as it does at once
+    restart: float = (
+        30.0  # before another operation, after one that came to nothing; the next wait is twice that
+    )
     first_retry: float = 1.0  # doubled up to the last
     last_retry: float = 600.0
 
@@ -194,7 +197,7 @@ class Steps:
         metrics.BACKFILL_RESTARTS.inc()
         _log.warning("A backfill begins again.", backfill=str(held.id), shop=held.shop, reason=reason)
         async with self.books.open() as conn:
-            await backfill_store.again(conn, held, reason, self.pace.retry(4 * held.attempt))
+            await backfill_store.again(conn, held, reason, held.attempt * self.pace.restart)
 
     async def _postpone(self, held: Backfill, error: Later) -> None:
         if self.clock.now() - held.created_at > LONGEST_WAIT:

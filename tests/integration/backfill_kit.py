@@ -14,10 +14,13 @@ import asyncpg
 from aiohttp import ClientSession
 
 from services.sandbox.setup import Setup
+from services.worker.app import open_service
+from services.worker.config import Settings
 from tests.integration.auth_kit import OPS, SERVICE_KEY, running
-from tests.integration.backfill_worker import DIES_AT
+from tests.integration.backfill_worker import DIES_AT, HURRY
 from tests.integration.sandbox_kit import Sandbox, sandbox
 from tests.servers.ports import free_port
+from tests.serving import serving
 from tests.session_tokens import CLIENT_ID, SECRET, SHOP
 from tests.waiting import poll
 
@@ -54,7 +57,7 @@ class WorkerProcess:
         return int(found[1]) * 1024
 
     async def kill(self) -> None:
-        """kill -9."""
+        """Kill -9."""
         self.process.kill()
         await self.process.wait()
 
@@ -73,7 +76,8 @@ class Shop:
     async def worker(self, *, dies_at: str | None = None, **changes: str) -> WorkerProcess:
         """Starts a worker process, which lives no longer than the shop; returns when it works."""
         port = str(free_port())
-        env = {**self.environment, "PORT": port, **changes, **({DIES_AT: dies_at} if dies_at else {})}
+        room = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PORT": port}
+        env = {**room, **self.environment, **changes, **({DIES_AT: dies_at} if dies_at else {})}
         out = self._stack.enter_context((self.folder / f"worker-{port}.log").open("wb"))
         command = (sys.executable, "-m", "tests.integration.backfill_worker")
         process = await asyncio.create_subprocess_exec(
@@ -83,9 +87,17 @@ class Shop:
         headers = {"Authorization": f"Bearer {OPS}"}
         client = ClientSession(f"http://127.0.0.1:{port}", headers=headers)
         one = WorkerProcess(process, await self._stack.enter_async_context(client))
-        if dies_at is None:
-            await poll(one.answers, within=30)
+        await poll(one.answers, within=30)
         return one
+
+    async def local(self, **changes: str) -> ClientSession:
+        """A worker in this process, which lives as long as the shop."""
+        told = {name.lower(): value for name, value in {**self.environment, **changes}.items()}
+        settings = Settings.load(**told)
+        service = await self._stack.enter_async_context(open_service(settings, pace=HURRY))
+        client = await self._stack.enter_async_context(serving([service], settings))
+        client.headers["Authorization"] = f"Bearer {OPS}"
+        return client
 
     async def row(self, identifier: str) -> asyncpg.Record:
         """A job's row."""
@@ -119,6 +131,10 @@ class Shop:
         number: int = await self.pool.fetchval(EFFECTS, f"backfill.{resource}")
         return number
 
+    async def worked_on(self, number: int, resource: str = "orders") -> bool:
+        """Whether so many messages have been worked on."""
+        return await self.effects(resource) >= number
+
     async def operations(self) -> list[dict[str, Any]]:
         """The shop's bulk operations, as Shopify lists them."""
         asked = "{ bulkOperations(first: 50) { nodes { id status query } } }"
@@ -127,10 +143,10 @@ class Shop:
         return found
 
 
-async def begin(worker: WorkerProcess, resource: str = "orders", *, shop: str = SHOP) -> str:
+async def begin(worker: ClientSession, resource: str = "orders", *, shop: str = SHOP) -> str:
     """The id of a backfill that has begun."""
     body = {"shop": shop, "resource": resource, "since": LONG_AGO}
-    async with worker.client.post("/api/backfills", json=body) as answer:
+    async with worker.post("/api/backfills", json=body) as answer:
         assert answer.status == 202, await answer.text()
         identifier: str = (await answer.json())["id"]
         return identifier
@@ -139,6 +155,7 @@ async def begin(worker: WorkerProcess, resource: str = "orders", *, shop: str = 
 @asynccontextmanager
 async def shop(database: str, folder: Path, setup: Setup | None = None) -> AsyncIterator[Shop]:
     """A store that has the app, and auth; workers come when the test asks for them."""
+    folder.mkdir(exist_ok=True)
     async with AsyncExitStack() as stack:
         stores = await stack.enter_async_context(sandbox(folder, setup=setup))
         address = stores.settings.store_url
@@ -146,7 +163,7 @@ async def shop(database: str, folder: Path, setup: Setup | None = None) -> Async
         token = (await stores.installed(SCOPES)).access_token
         assert (await auth.exchange(token=await stores.session_token()))[0] == 200
         environment = {
-            "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "DATABASE_URL": database,
+            "DATABASE_URL": database, "SHUTDOWN_SECONDS": "2",
             "SHOPIFY_API_KEY": CLIENT_ID, "SHOPIFY_API_SECRET": SECRET, "SERVICE_KEY": SERVICE_KEY,
             "OPS_TOKEN": OPS, "SANDBOX_STORE_URL": address, "AUTH_URL": str(auth.client._base_url),
         }  # fmt: skip

@@ -1,4 +1,4 @@
-"""A worker process in a hurry with its backfills, for tests that kill it: `python -m tests.integration.backfill_worker`."""
+"""A worker process in a hurry with its backfills, for tests that kill it."""
 
 import os
 import signal
@@ -11,7 +11,9 @@ from services.worker.backfill_steps import Pace
 from services.worker.config import Settings
 
 DIES_AT = "TEST_DIES_AT"
-HURRY = Pace(lease=1.5, idle=0.05, first_look=0.2, last_look=1.0, settled=2.0, busy=0.3, first_retry=0.1)
+HURRY = Pace(
+    lease=1.5, idle=0.05, first_look=0.2, last_look=1.0, settled=2.0, busy=0.3, restart=0.1, first_retry=0.1
+)
 
 
 async def _die() -> None:

@@ -1,12 +1,12 @@
 """A backfill whose workers are killed again and again still makes each order one message, in constant memory."""
 
+from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 from services.sandbox.setup import Setup
 from services.sandbox.stock import Sizes
-from tests.integration.backfill_kit import Shop, WorkerProcess, begin, shop
+from tests.integration.backfill_kit import Shop, begin, shop
+from tests.waiting import poll
 
 MEGABYTE = 1024 * 1024
 KEPT = "SELECT count(*) FROM worker.orders WHERE NOT deleted"
@@ -15,7 +15,7 @@ KEPT = "SELECT count(*) FROM worker.orders WHERE NOT deleted"
 async def run(one: Shop, orders: int, kills: int) -> int:
     """A backfill whose worker is killed so many times while it reads; returns the most memory a worker needed."""
     worker, peak = await one.worker(), 0
-    identifier = await begin(worker)
+    identifier = await begin(worker.client)
     for number in range(kills):
         wanted = orders * (number + 1) // (kills + 1)
         await one.reached(identifier, lambda row, wanted=wanted: row["accepted"] >= wanted, within=1_500)
@@ -24,18 +24,13 @@ async def run(one: Shop, orders: int, kills: int) -> int:
         assert (await one.row(identifier))["ended_at"] is None
         worker = await one.worker()
     await one.over(identifier, within=1_500)
-    await _done(one, worker, orders)
+    await _done(one, orders)
     return max(peak, worker.peak())
 
 
-async def _done(one: Shop, worker: WorkerProcess, orders: int) -> None:
+async def _done(one: Shop, orders: int) -> None:
     """Each order was accepted once and worked on once, and all of them are kept."""
-    from tests.waiting import poll
-
-    async def all_worked_on() -> bool:
-        return await one.effects() >= orders
-
-    await poll(all_worked_on, within=1_000)
+    await poll(lambda: one.worked_on(orders), within=1_000)
     assert await one.times_accepted() == [1] * orders
     assert await one.effects() == orders
     assert await one.pool.fetchval(KEPT) == orders
@@ -46,3 +41,19 @@ async def test_each_order_is_taken_in_once_though_the_worker_is_killed(database:
     async with shop(database, tmp_path, Setup(sizes=Sizes(orders=2_000))) as one:
         await run(one, 2_000, kills=1)
         assert [operation["status"] for operation in await one.operations()] == ["COMPLETED"]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(5_400)
+async def test_two_hundred_thousand_orders_are_taken_in_once_in_the_memory_that_two_thousand_need(
+    database: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    async with shop(database, tmp_path / "small", Setup(sizes=Sizes(orders=2_000))) as one:
+        small = await run(one, 2_000, kills=1)
+    async with shop(database, tmp_path / "large", Setup(sizes=Sizes(orders=200_000))) as one:
+        await one.pool.execute("TRUNCATE worker.messages, worker.history, worker.orders, worker.backfills")
+        large = await run(one, 200_000, kills=3)
+        assert [operation["status"] for operation in await one.operations()] == ["COMPLETED"]
+    shown = {orders: f"{peak / MEGABYTE:.0f} MB" for orders, peak in ((2_000, small), (200_000, large))}
+    record_property("memory at most", str(shown))
+    assert large < small + 48 * MEGABYTE
