@@ -118,6 +118,10 @@ class Shop:
         await poll(is_so, within=within)
         return found[0]
 
+    async def accepted(self, identifier: str, number: int, *, within: float = 30) -> None:
+        """Returns once so many objects have become messages."""
+        await self.reached(identifier, lambda row: bool(row["accepted"] >= number), within=within)
+
     async def over(self, identifier: str, *, within: float = 30) -> asyncpg.Record:
         """A job's row once it has ended."""
         return await self.reached(identifier, lambda row: row["ended_at"] is not None, within=within)
