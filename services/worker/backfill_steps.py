@@ -74,8 +74,8 @@ class Steps:
             await self._step(held)
         except Lost:
             _log.info("A backfill is somebody else's now.", backfill=str(held.id))
-        except Cancelled as error:  # the token client's: the app is not on this shop any more
-            await self._end(held, "cancelled", str(error))
+        except Cancelled:  # the token client's
+            await self._end(held, "cancelled", "the app is not installed on this shop")
         except Later as error:
             await self._postpone(held, error)
         except (Never, BadFile, WrongHost) as error:
