@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import orjson
 from aiohttp import ClientSession
 
+from libs.common.contracts.envelope import Draft
+from libs.common.outbox.open import open_producer
 from services.sandbox.setup import Setup
 from services.worker.app import open_service
+from services.worker.backfill_steps import Pace
 from services.worker.config import Settings
 from tests.integration.auth_kit import OPS, SERVICE_KEY, running
 from tests.integration.backfill_worker import DIES_AT, HURRY
@@ -87,17 +91,23 @@ class Shop:
         headers = {"Authorization": f"Bearer {OPS}"}
         client = ClientSession(f"http://127.0.0.1:{port}", headers=headers)
         one = WorkerProcess(process, await self._stack.enter_async_context(client))
-        await poll(one.answers, within=30)
+        await poll(one.answers, within=60)
         return one
 
-    async def local(self, **changes: str) -> ClientSession:
+    async def local(self, pace: Pace = HURRY, **changes: str) -> ClientSession:
         """A worker in this process, which lives as long as the shop."""
         told = {name.lower(): value for name, value in {**self.environment, **changes}.items()}
         settings = Settings.load(**told)
-        service = await self._stack.enter_async_context(open_service(settings, pace=HURRY))
+        service = await self._stack.enter_async_context(open_service(settings, pace=pace))
         client = await self._stack.enter_async_context(serving([service], settings))
         client.headers["Authorization"] = f"Bearer {OPS}"
         return client
+
+    async def tell(self, schema: str, kind: str, facts: object = None) -> None:
+        """A message of another service's about the shop."""
+        settings = Settings.load(**{name.lower(): value for name, value in self.environment.items()})
+        async with open_producer(settings, schema=schema, pool=self.pool) as producer:
+            await producer.accept(Draft(kind, orjson.dumps(facts), shop=SHOP))
 
     async def row(self, identifier: str) -> asyncpg.Record:
         """A job's row."""
@@ -106,7 +116,7 @@ class Shop:
         return found
 
     async def reached(
-        self, identifier: str, reached: Callable[[asyncpg.Record], bool], *, within: float = 30
+        self, identifier: str, reached: Callable[[asyncpg.Record], bool], *, within: float = 60
     ) -> asyncpg.Record:
         """A job's row once it is so."""
         found: list[asyncpg.Record] = []
@@ -118,11 +128,11 @@ class Shop:
         await poll(is_so, within=within)
         return found[0]
 
-    async def accepted(self, identifier: str, number: int, *, within: float = 30) -> None:
+    async def accepted(self, identifier: str, number: int, *, within: float = 60) -> None:
         """Returns once so many objects have become messages."""
         await self.reached(identifier, lambda row: bool(row["accepted"] >= number), within=within)
 
-    async def over(self, identifier: str, *, within: float = 30) -> asyncpg.Record:
+    async def over(self, identifier: str, *, within: float = 60) -> asyncpg.Record:
         """A job's row once it has ended."""
         return await self.reached(identifier, lambda row: row["ended_at"] is not None, within=within)
 
