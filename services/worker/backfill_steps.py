@@ -169,11 +169,15 @@ class Steps:
         except FileGone as error:
             await self._begin_again(held, str(error))
             return
+        await self._end(held, "completed", await self._difference(held, operation))
+
+    async def _difference(self, held: Backfill, operation: Operation) -> str | None:
+        """What the file lacks or has too much; HTTP says by itself where a file was cut off."""
         async with self.books.open() as conn:
             now = await backfill_store.one(conn, held.id)
-        if now is not None and now.lines != operation.lines:
-            raise FileAway(f"the file has {now.lines} lines and not {operation.lines}")
-        await self._end(held, "completed", None)
+        if now is None or now.lines == operation.lines:
+            return None
+        return f"Shopify told of {operation.lines} objects, and its file has {now.lines} lines"
 
     async def _look(self, held: Backfill) -> Operation | None:
         assert held.operation is not None  # noqa: S101 - kept when it began
