@@ -9,7 +9,6 @@ Each ends in one statement that names the holder of the job. A step that was bro
 not harmless then, so it is noted before, and whoever comes next looks first whether Shopify has begun.
 """
 
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -69,7 +68,7 @@ class Steps:
     pace: Pace = field(default_factory=Pace)
 
     async def take(self, held: Backfill) -> None:
-        """One step; raises `DatabaseAway` alone, and then it is taken again."""
+        """One step; raises `DatabaseAway` where it has to be taken again."""
         try:
             await self._step(held)
         except Lost:
@@ -185,13 +184,18 @@ class Steps:
 
     async def _cancel(self, held: Backfill) -> None:
         """Shopify is told where it can be; the job ends in any case."""
-        with suppress(AdminError, Cancelled):
+        try:
             gid = held.operation
             if gid is None and held.asked_at is not None:
                 found = await self._find(held, held.asked_at)
                 gid = found.gid if found else None
             if gid is not None:
                 await self.bulk.cancel(held.shop, gid)
+        except (AdminError, Cancelled) as error:
+            _log.warning(
+                "A cancelled backfill's bulk operation may go on at Shopify.", backfill=str(held.id),
+                shop=held.shop, error=str(error),
+            )  # fmt: skip
         await self._end(held, "cancelled", held.reason)
 
     async def _begin_again(self, held: Backfill, reason: str) -> None:
