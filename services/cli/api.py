@@ -87,6 +87,22 @@ class Api:
             answer_of(status, content)
         return content
 
+    async def start_backfill(self, shop: str, resource: str, since: str) -> Json:
+        """Begins to fetch what was updated since a time."""
+        body = {"shop": shop, "resource": resource, "since": since}
+        return await self._call("POST", "/api/backfills", body=body)
+
+    async def backfills(self, query: Mapping[str, str]) -> list[Json]:
+        """Backfills that match, newest first."""
+        found: list[Json] = (await self._call("GET", "/api/backfills", query))["backfills"]
+        return found
+
+    async def backfill(self, identifier: str) -> Json:
+        return await self._call("GET", f"/api/backfills/{message_id(identifier)}")
+
+    async def cancel_backfill(self, identifier: str) -> Json:
+        return await self._call("POST", f"/api/backfills/{message_id(identifier)}/cancel")
+
     async def subscriptions(self, shop: str) -> Json:
         """What is known of a shop's webhook subscriptions."""
         return await self._call("GET", "/webhooks/subscriptions", {"shop": shop})

@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from libs.common.errors import ShopbusError
-from services.cli import app_toml, jobs, keys, privacy, send, subscriptions, tokens
+from services.cli import app_toml, backfill, jobs, keys, privacy, send, subscriptions, tokens
 from services.cli.doctor import doctor
 from services.cli.errors import exit_code
 from services.cli.lost import lost
@@ -67,6 +67,7 @@ app.command()(migrate)
 app.command()(doctor)
 app.add_typer(send.app, name="send", invoke_without_command=True, callback=show_help)
 app.add_typer(jobs.app, name="jobs", invoke_without_command=True, callback=show_help)
+app.add_typer(backfill.app, name="backfill", invoke_without_command=True, callback=show_help)
 app.add_typer(keys.app, name="keys", invoke_without_command=True, callback=show_help)
 app.add_typer(tokens.app, name="tokens", invoke_without_command=True, callback=show_help)
 app.add_typer(privacy.app, name="privacy", invoke_without_command=True, callback=show_help)

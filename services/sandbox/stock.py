@@ -57,6 +57,7 @@ class Stock:
     _known: "LRUCache[tuple[str, str, int], Json | None]" = field(
         default_factory=lambda: LRUCache(_REMEMBERED), repr=False
     )
+    _made: "LRUCache[Row, Json]" = field(default_factory=lambda: LRUCache(_REMEMBERED), repr=False)
 
     def open(self, shop: str) -> None:
         """Makes the first goods of a store that nobody has looked at yet."""
@@ -126,7 +127,15 @@ class Stock:
         return found
 
     def facts(self, row: Row) -> Json:
-        """All about a resource, as its webhooks carry it."""
+        """All about a resource, as its webhooks carry it. It follows from the row alone, but for an order's goods."""
+        if row.kind == "orders":
+            return self._facts(row)
+        made = self._made.get(row)
+        if made is None:
+            made = self._made[row] = self._facts(row)
+        return made
+
+    def _facts(self, row: Row) -> Json:
         scene = Scene.of(
             row.shop, row.kind, seed=self.sizes.seed, number=row.number, now=_moment(row.updated_at)
         )

@@ -126,7 +126,7 @@ class Shelves:
         reverse: bool = False,
     ) -> list[Row]:
         """The next rows of a sorted list."""
-        start = after or (Place(LARGEST, LARGEST) if reverse else Place(-1, -1))
+        start = _start(search, key, after, reverse=reverse)
         parameters = {
             "shop": shop,
             "kind": kind,
@@ -140,6 +140,25 @@ class Shelves:
     def _one(self, statement: str, parameters: dict[str, Any]) -> Row | None:
         found = self._database.execute(statement, parameters).fetchone()
         return Row(*found) if found else None
+
+
+def _start(search: Search, key: SortKey, after: Place | None, *, reverse: bool) -> Place:
+    """Where a walk begins: behind the page before, or else at the end of the range that is searched.
+
+    So a statement has one bound at this side; with two, SQLite may begin every page at the one of the search.
+    """
+    ranges = {SortKey.ID: search.id, SortKey.CREATED_AT: search.created, SortKey.UPDATED_AT: search.updated}
+    wanted = ranges[key]
+    if reverse:
+        high = min(wanted.high + 1, LARGEST)
+        end = Place(high, high) if key is SortKey.ID else Place(wanted.high, LARGEST)
+        return end if after is None else min(after, end, key=_order)
+    end = Place(wanted.low - 1, wanted.low - 1) if key is SortKey.ID else Place(wanted.low, -1)
+    return end if after is None else max(after, end, key=_order)
+
+
+def _order(place: Place) -> tuple[int, int]:
+    return place.value, place.id
 
 
 def _bounds(search: Search) -> dict[str, Any]:
@@ -190,7 +209,7 @@ WHERE shop = $shop AND kind = $kind AND NOT deleted AND id BETWEEN $id_low AND $
 # The same list in six orders: each walks the index of its sort key from the place where the last page ended.
 _PAGE_BY_ID = """
 SELECT shop, kind, number, id, topic, status, payment, created_at, updated_at FROM resources
-WHERE shop = $shop AND kind = $kind AND NOT deleted AND id > $after AND id BETWEEN $id_low AND $id_high
+WHERE shop = $shop AND kind = $kind AND NOT deleted AND id > $after AND id <= $id_high
   AND created_at BETWEEN $created_low AND $created_high AND updated_at BETWEEN $updated_low AND $updated_high
   AND ($status IS NULL OR status = $status) AND ($payment IS NULL OR payment = $payment)
 ORDER BY id LIMIT $limit
@@ -198,7 +217,7 @@ ORDER BY id LIMIT $limit
 
 _PAGE_BY_ID_REVERSED = """
 SELECT shop, kind, number, id, topic, status, payment, created_at, updated_at FROM resources
-WHERE shop = $shop AND kind = $kind AND NOT deleted AND id < $after AND id BETWEEN $id_low AND $id_high
+WHERE shop = $shop AND kind = $kind AND NOT deleted AND id < $after AND id >= $id_low
   AND created_at BETWEEN $created_low AND $created_high AND updated_at BETWEEN $updated_low AND $updated_high
   AND ($status IS NULL OR status = $status) AND ($payment IS NULL OR payment = $payment)
 ORDER BY id DESC LIMIT $limit
@@ -207,7 +226,7 @@ ORDER BY id DESC LIMIT $limit
 _PAGE_BY_CREATION = """
 SELECT shop, kind, number, id, topic, status, payment, created_at, updated_at FROM resources
 WHERE shop = $shop AND kind = $kind AND NOT deleted AND (created_at, id) > ($value, $after)
-  AND created_at BETWEEN $created_low AND $created_high AND updated_at BETWEEN $updated_low AND $updated_high
+  AND created_at <= $created_high AND updated_at BETWEEN $updated_low AND $updated_high
   AND id BETWEEN $id_low AND $id_high
   AND ($status IS NULL OR status = $status) AND ($payment IS NULL OR payment = $payment)
 ORDER BY created_at, id LIMIT $limit
@@ -216,7 +235,7 @@ ORDER BY created_at, id LIMIT $limit
 _PAGE_BY_CREATION_REVERSED = """
 SELECT shop, kind, number, id, topic, status, payment, created_at, updated_at FROM resources
 WHERE shop = $shop AND kind = $kind AND NOT deleted AND (created_at, id) < ($value, $after)
-  AND created_at BETWEEN $created_low AND $created_high AND updated_at BETWEEN $updated_low AND $updated_high
+  AND created_at >= $created_low AND updated_at BETWEEN $updated_low AND $updated_high
   AND id BETWEEN $id_low AND $id_high
   AND ($status IS NULL OR status = $status) AND ($payment IS NULL OR payment = $payment)
 ORDER BY created_at DESC, id DESC LIMIT $limit
@@ -225,7 +244,7 @@ ORDER BY created_at DESC, id DESC LIMIT $limit
 _PAGE_BY_UPDATE = """
 SELECT shop, kind, number, id, topic, status, payment, created_at, updated_at FROM resources
 WHERE shop = $shop AND kind = $kind AND NOT deleted AND (updated_at, id) > ($value, $after)
-  AND updated_at BETWEEN $updated_low AND $updated_high AND created_at BETWEEN $created_low AND $created_high
+  AND updated_at <= $updated_high AND created_at BETWEEN $created_low AND $created_high
   AND id BETWEEN $id_low AND $id_high
   AND ($status IS NULL OR status = $status) AND ($payment IS NULL OR payment = $payment)
 ORDER BY updated_at, id LIMIT $limit
@@ -234,7 +253,7 @@ ORDER BY updated_at, id LIMIT $limit
 _PAGE_BY_UPDATE_REVERSED = """
 SELECT shop, kind, number, id, topic, status, payment, created_at, updated_at FROM resources
 WHERE shop = $shop AND kind = $kind AND NOT deleted AND (updated_at, id) < ($value, $after)
-  AND updated_at BETWEEN $updated_low AND $updated_high AND created_at BETWEEN $created_low AND $created_high
+  AND updated_at >= $updated_low AND created_at BETWEEN $created_low AND $created_high
   AND id BETWEEN $id_low AND $id_high
   AND ($status IS NULL OR status = $status) AND ($payment IS NULL OR payment = $payment)
 ORDER BY updated_at DESC, id DESC LIMIT $limit

@@ -8,8 +8,10 @@ from functools import partial
 import asyncpg
 
 from libs.common.clock import Clock, SystemClock
+from libs.common.contracts.envelope import Message
 from libs.common.contracts.topology import CONSUMERS, SOURCES
 from libs.common.db import direct_connections, open_pool
+from libs.common.ids import IdFactory
 from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.gauges import gauges_loop
 from libs.common.outbox.open import open_producer
@@ -27,6 +29,9 @@ from libs.common.shopify.admin.open import open_admin
 from libs.common.tasks import Part, background
 from libs.common.web import require_ops
 from services.worker import routes, routes_privacy
+from services.worker.backfill_open import open_backfills
+from services.worker.backfill_steps import Pace
+from services.worker.backfills import Backfills
 from services.worker.config import Settings
 from services.worker.consumers import with_own
 from services.worker.data import Data
@@ -35,6 +40,7 @@ from services.worker.data_drops import Drops
 from services.worker.events import Events
 from services.worker.pixel_partitions import Partitions
 from services.worker.privacy import open_privacy
+from services.worker.routes_backfills import BackfillEndpoints
 from services.worker.routes_data import DataEndpoints
 from services.worker.routes_events import EventsEndpoints
 from services.worker.service import Books, database_check
@@ -45,7 +51,11 @@ NAME = "worker"
 
 @asynccontextmanager
 async def open_service(
-    settings: Settings, *, registry: Registry | None = None, faults: FaultPoints | None = None
+    settings: Settings,
+    *,
+    registry: Registry | None = None,
+    faults: FaultPoints | None = None,
+    pace: Pace | None = None,
 ) -> AsyncIterator[Service]:
     """Opens the worker and starts working; closing it lets handlers finish within `shutdown_seconds`."""
     handlers = registry or collect(discover(*settings.handler_packages))
@@ -70,10 +80,16 @@ async def open_service(
         stack.push_async_callback(cache.close)
         drops = Drops(cache, pool, direct_connections(settings), clock, settings.database_timeout_seconds)
         registry = drops.registry(with_own(registry, sweep))
-        consumer = _consumer(
-            settings, registry, pool, handler_pool, producer, clock, faults, admin, drops.heard
+        backfills = await stack.enter_async_context(
+            open_backfills(settings, books, producer, admin, privacy.cases.keys, clock, books.faults, pace)
         )
-        own = {"privacy": privacy.keep_house, **drops.parts()}
+
+        def heard(message: Message) -> None:
+            drops.heard(message)
+            backfills.hints.heard(message)
+
+        consumer = _consumer(settings, registry, pool, handler_pool, producer, clock, faults, admin, heard)
+        own = {"privacy": privacy.keep_house, **drops.parts(), **backfills.parts()}
         await stack.enter_async_context(_working(consumer, settings, registry, pool, producer, clock, own))
         guard, session = require_ops(settings.ops_token), session_guard(settings, clock).fetched
         yield Service(
@@ -81,6 +97,7 @@ async def open_service(
             routes=[
                 *routes.routes(books, guard),
                 *routes_privacy.routes(privacy, settings, guard),
+                *BackfillEndpoints(Backfills(books, IdFactory(clock))).routes(guard),
                 *EventsEndpoints(Events(books), clock).routes(session),
                 *DataEndpoints(Data(admin, cache, clock)).routes(session, guard),
             ],

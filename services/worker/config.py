@@ -23,7 +23,15 @@ class Settings(ConsumerSettings, SessionSettings, AdminSettings):
     data_fresh_seconds: Seconds = 60.0  # for which an answer is given again without asking Shopify
     data_stale_seconds: Seconds = 600.0  # for which it is there for when Shopify is away
 
+    backfill_waiting: Count = 2_000  # messages of one backfill that may wait before reading pauses
+    backfill_file_hosts: str = "storage.googleapis.com"  # where Shopify keeps the files of bulk operations
+
     @property
     def handler_packages(self) -> list[str]:
         """The packages to look for handlers in, the worker's own first."""
         return [HANDLERS_HERE, *(name.strip() for name in self.handlers.split(",") if name.strip())]
+
+    @property
+    def file_hosts(self) -> frozenset[str]:
+        """The hosts that files of bulk operations may be read from."""
+        return frozenset(name.strip() for name in self.backfill_file_hosts.split(",") if name.strip())

@@ -50,3 +50,27 @@ DATA_ENDINGS = Counter(
 )
 DATA_ANSWERS = Gauge("data_cache_answers", "Answers of the data endpoints that this process keeps.")
 DATA_BYTES = Gauge("data_cache_bytes", "Bytes of the answers of the data endpoints that this process keeps.")
+BACKFILL_OPEN = Gauge(
+    "backfill_open", "Backfills that have not ended, by status (from the tables).", ["status"]
+)
+BACKFILL_ENDED = Counter(
+    "backfill_ended_total",
+    "Backfills that ended, by outcome: completed, failed, cancelled.",
+    ["resource", "outcome"],
+)
+BACKFILL_OBJECTS = Counter(
+    "backfill_objects_total", "Orders, products and customers that backfills made messages of.", ["resource"]
+)
+BACKFILL_BYTES = Counter("backfill_read_bytes_total", "Bytes of bulk operations' files that were taken in.")
+BACKFILL_PAUSES = Counter(
+    "backfill_pauses_total", "Times that reading stood still because too many of a job's messages waited."
+)
+BACKFILL_RESTARTS = Counter(
+    "backfill_restarts_total",
+    "Times that Shopify was asked for another bulk operation, as the last came to nothing.",
+)
+BACKFILL_FAILURES = Counter(
+    "backfill_step_failures_total",
+    "Steps that failed and are taken again, by the job's status then; unforeseen is a fault of shopbus.",
+    ["status"],
+)

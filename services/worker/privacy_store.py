@@ -42,6 +42,7 @@ SET shop = NULL, subject = NULL, status = CASE WHEN ended_at IS NULL THEN 'super
     ended_at = coalesce(ended_at, now())
 WHERE shop = $1 AND kind <> 'shop_redact'
 """
+ERASE_SHOPS_BACKFILLS = "DELETE FROM worker.backfills WHERE shop = $1 AND created_at <= $2"
 _CUSTOMER = ("shop", "customer_id", "email", "phone")
 
 HOLDINGS = Holdings(
@@ -81,6 +82,12 @@ HOLDINGS = Holdings(
             "shopify.budgets",
             ("shop",),
             erase_shop=Statement("DELETE FROM shopify.budgets WHERE shop = $1"),
+            counted=False,
+        ),
+        Personal(
+            "backfills",
+            ("shop",),
+            erase_shop=Statement(ERASE_SHOPS_BACKFILLS, ("shop", "before")),
             counted=False,
         ),
         Free("privacy_steps", "numbers of rows, by table"),

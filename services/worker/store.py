@@ -17,6 +17,7 @@ NEEDED = (
             "orders",
             "privacy_cases",
             "pixel_events",
+            "backfills",
         )
     ),
     "shopify.budgets",

@@ -217,6 +217,11 @@ async def _fill_shop(conn: Any, shop: str) -> None:
         "INSERT INTO shopify.budgets (shop, available, maximum, rate) VALUES ($1, 1, 2, 1)", shop
     )
     await conn.execute(
+        "INSERT INTO worker.backfills (id, shop, resource, since, status, created_at, due_at, ended_at) "
+        "VALUES ($1, $2, 'orders', $3, 'completed', $3, $3, $3)",
+        _ids.new(), shop, long_ago,
+    )  # fmt: skip
+    await conn.execute(
         "INSERT INTO auth.states VALUES ($1, $2, $3)", shop.encode()[:3], shop, now + timedelta(days=1)
     )
     await conn.execute(

@@ -45,8 +45,15 @@ class Mirror:
     producer: Producer
 
     async def deliver(self, topic: str, payload: object, at: datetime = NOON, shop: str = SHOP) -> None:
+        await self._take(f"webhook.orders.{topic}", payload, at, shop)
+
+    async def fetch(self, payload: object, at: datetime = NOON) -> None:
+        """As a backfill brings it that Shopify began to collect then."""
+        await self._take("backfill.orders", payload, at, SHOP)
+
+    async def _take(self, kind: str, payload: object, at: datetime, shop: str) -> None:
         body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-        message = Message(uuid4(), f"webhook.orders.{topic}", "webhooks", shop, at, body)
+        message = Message(uuid4(), kind, "webhooks", shop, at, body)
         handler = HANDLERS.find(message.type)
         assert handler is not None
         async with self.pool.acquire() as conn, conn.transaction():
@@ -277,3 +284,56 @@ async def test_from_acceptance_to_the_mirror(mirror: Mirror, database: str, sett
     assert names == {f"#{number}" for number in range(81, 121)}
     error = await mirror.pool.fetchval("SELECT error FROM worker.failed")
     assert "the order has no id" in error
+
+
+def fetched(updated: datetime = NOON, **changes: object) -> Json:
+    return {
+        "id": "gid://shopify/Order/1",
+        "name": "#1001",
+        "currencyCode": "EUR",
+        "totalPriceSet": {"shopMoney": {"amount": "12.5", "currencyCode": "EUR"}},
+        "displayFinancialStatus": "PARTIALLY_REFUNDED",
+        "displayFulfillmentStatus": "PARTIALLY_FULFILLED",
+        "cancelledAt": None,
+        "updatedAt": updated.isoformat(),
+        "lineItems": [],
+        **changes,
+    }
+
+
+async def test_what_a_backfill_fetched_is_kept_as_webhooks_would_tell_it(mirror: Mirror) -> None:
+    await mirror.fetch(fetched())
+    row = await mirror.kept(1)
+    assert (row["name"], row["currency"], row["total_price"]) == ("#1001", "EUR", Decimal("12.50"))
+    assert (row["financial_status"], row["fulfillment_status"]) == ("partially_refunded", "partial")
+    await mirror.fetch(fetched(NOON + timedelta(1), displayFulfillmentStatus="UNFULFILLED"))
+    assert (await mirror.kept(1))["fulfillment_status"] is None
+
+
+@pytest.mark.parametrize("webhook_first", [True, False])
+async def test_a_backfill_never_overwrites_what_is_newer(mirror: Mirror, webhook_first: bool) -> None:
+    """Newer by its update, or in the same second by being told after Shopify began to collect."""
+    later = NOON + timedelta(seconds=1)
+    for updated in (later, NOON):
+        await mirror.pool.execute("TRUNCATE worker.orders")
+        if webhook_first:
+            await mirror.deliver("updated", order(updated=updated, name="new"), later)
+        await mirror.fetch(fetched(NOON, name="old"), NOON)
+        if not webhook_first:
+            await mirror.deliver("updated", order(updated=updated, name="new"), later)
+        assert (await mirror.kept(1))["name"] == "new"
+
+
+async def test_a_backfill_brings_no_deleted_order_back(mirror: Mirror) -> None:
+    await mirror.deliver("delete", {"id": 1}, NOON + timedelta(seconds=1))
+    await mirror.fetch(fetched())
+    assert (await mirror.kept(1))["deleted"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"id": 1}, {"id": "gid://shopify/Customer/1"}, {"totalPriceSet": None}, {"updatedAt": "yesterday"}],
+)
+async def test_what_is_no_order_of_a_backfill_is_given_up(mirror: Mirror, changes: Json) -> None:
+    with pytest.raises(Never):
+        await mirror.fetch(fetched(**changes))

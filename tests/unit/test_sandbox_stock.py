@@ -1,11 +1,14 @@
 """What a sandbox store has: made from a seed, however it is opened, and changed by what happens."""
 
+from dataclasses import replace
+
 import pytest
 
 from libs.common.clock import SystemClock
 from services.sandbox.scene import Json
+from services.sandbox.search import Range
 from services.sandbox.stock import EVERYTHING, Sizes, Stock
-from services.sandbox.store import Shelves
+from services.sandbox.store import Shelves, SortKey
 
 SHOP = "sandbox-001.myshopify.com"
 
@@ -69,3 +72,18 @@ def cents(text: str) -> int:
 
 def cost(line: Json) -> int:
     return cents(line["price"]) * int(line["quantity"])
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("key", list(SortKey))
+def test_a_walk_in_any_order_finds_what_a_search_allows(key: SortKey, reverse: bool) -> None:
+    has = stock(Sizes(orders=600, products=5, customers=4))
+    has.open(SHOP)
+    every = list(has.rows(SHOP, "orders", EVERYTHING))
+    low, high = sorted(row.value(key) for row in every)[50], sorted(row.value(key) for row in every)[-50]
+    name = {SortKey.ID: "id", SortKey.CREATED_AT: "created", SortKey.UPDATED_AT: "updated"}[key]
+    search = replace(EVERYTHING, **{name: Range(low, high)})  # type: ignore[arg-type]
+    wanted = sorted((row.value(key), row.id) for row in every if low <= row.value(key) <= high)
+    found = has.rows(SHOP, "orders", search, key=key, reverse=reverse)
+    assert [(row.value(key), row.id) for row in found] == wanted[:: -1 if reverse else 1]
+    has.shelves.close()

@@ -52,6 +52,7 @@ ROUTES = (
     Route("token.#", Lane.CRITICAL),
     Route("install.#", Lane.CRITICAL),
     Route("pixel.#", Lane.BULK),
+    Route("backfill.#", Lane.BULK),
     Route("#", Lane.DEFAULT),
 )
 """Read from the top; the first that matches decides."""

@@ -269,6 +269,16 @@ async def tombstones(conn: Connection, source: str) -> list[asyncpg.Record]:
     return await conn.fetch(bind(TOMBSTONES, source=source))
 
 
+# Whoever buries somebody waits for the end of this transaction; and after that, it is seen here.
+HOLD_TOMBSTONES = "LOCK TABLE SOURCE.privacy_tombstones IN SHARE MODE"
+
+
+async def tombstones_held(conn: Connection, source: str) -> list[asyncpg.Record]:
+    """The same, and nobody is buried before the transaction has ended."""
+    await conn.execute(bind(HOLD_TOMBSTONES, source=source))
+    return await tombstones(conn, source)
+
+
 def _count(rows: dict[str, int], place: str, status: str) -> None:
     """Adds the number in a status such as `DELETE 3`."""
     if number := int(status.rpartition(" ")[2]):

@@ -42,6 +42,10 @@ Point = Literal[
     "replayed, not answered",
     # the worker cancels what waits for a shop that removed the app (14)
     "some cancelled, not all",
+    # the worker fetches what a shop has in bulk
+    "bulk operation begun, not kept",
+    "pack stored, not committed",
+    "pack committed, not announced",
     # auth gets tokens, and seals them with another key
     "install state taken, code not sent",
     "token answered, not kept",

@@ -18,6 +18,8 @@ from libs.common.contracts.topology import matches
 ROOTS = (
     ("webhook.customers.*", "customer"),
     ("webhook.orders.*", "order"),
+    ("backfill.customers", "customer"),
+    ("backfill.orders", "order"),
 )
 # Keys without their underscores and in small letters, whose value is an id, a list of ids, or an object with one.
 PLACES = {
@@ -203,6 +205,7 @@ def _read_text(found: People, text: str, key: str) -> None:
 def _number(value: object) -> int | None:
     """An id, also where it is written as text or as a global id."""
     if isinstance(value, str):
+        value = found[2] if (found := _GID.fullmatch(value)) else value
         value = int(value) if value.isascii() and value.isdigit() and len(value) < 20 else None  # noqa: PLR2004
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= _LARGEST_ID:
         return None

@@ -6,7 +6,7 @@ buries, then waits `GRACE_SECONDS`, and only then looks for what there is: nothi
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -16,7 +16,7 @@ import asyncpg
 from libs.common.clock import Clock
 from libs.common.contracts.envelope import Draft, Receipt
 from libs.common.contracts.privacy import ERASED, REQUESTS
-from libs.common.db import connection, database_away_named
+from libs.common.db import Connection, connection, database_away_named
 from libs.common.errors import DatabaseAway
 from libs.common.outbox import erase_store
 from libs.common.outbox.producer import Producer
@@ -55,10 +55,18 @@ class Tombstones:
         """The draft without what must not come back, or None where all may come; raises `DatabaseAway`."""
         if not self._is_fresh():
             await self._learn_if_old()
-        if not self._buried or draft.time is None or draft.type in REQUESTS:
+        return self._covered(draft, self._buried)
+
+    async def welcome(self, conn: Connection, drafts: Sequence[Draft]) -> list[Draft]:
+        """Those of the drafts that may come, for a transaction that puts them: exact without having followed."""
+        buried = _by_shop(await erase_store.tombstones_held(conn, self._source))
+        return [draft for draft in drafts if self._covered(draft, buried) is None]
+
+    def _covered(self, draft: Draft, everybody: Buried) -> Draft | None:
+        if not everybody or draft.time is None or draft.type in REQUESTS:
             return None
         shop = self._keys.shop(draft.shop)
-        buried = self._buried.get(shop)
+        buried = everybody.get(shop)
         if buried is None:
             return None
         if _is_late(draft.time, buried.get(shop)):
@@ -83,10 +91,7 @@ class Tombstones:
         async with connection(self._pool, self._timeout) as conn:
             with database_away_named():
                 rows = await erase_store.tombstones(conn, self._source)
-        buried: dict[bytes, dict[bytes, datetime]] = defaultdict(dict)
-        for row in rows:
-            buried[row["shop_mark"]][row["mark"]] = row["before"]
-        self._buried, self._as_of = dict(buried), asked
+        self._buried, self._as_of = _by_shop(rows), asked
 
 
 class Doorkeeper:
@@ -101,6 +106,13 @@ class Doorkeeper:
         if covered is not None:
             metrics.WITHHELD.labels(self._producer.source).inc()
         return await self._producer.accept(covered or draft)
+
+
+def _by_shop(rows: Sequence[asyncpg.Record]) -> Buried:
+    buried: dict[bytes, dict[bytes, datetime]] = defaultdict(dict)
+    for row in rows:
+        buried[row["shop_mark"]][row["mark"]] = row["before"]
+    return dict(buried)
 
 
 def _is_late(time: datetime, before: datetime | None) -> bool:

@@ -11,7 +11,7 @@ from services.sandbox.admin_api.projection import BadBulkQuery, Projection
 from services.sandbox.admin_api.values import bad_request, local_id, time
 from services.sandbox.ledger import BulkOperation
 from services.sandbox.scene import Json, gid
-from services.sandbox.search import BadSearch, parse_search
+from services.sandbox.search import BadSearch, Search, parse_search
 from services.sandbox.store import Place
 
 _KINDS = frozenset({"products", "orders", "customers"})
@@ -43,11 +43,11 @@ class BulkFields:
         cursors = Cursors.of("bulk", reverse, text)
         after = cursors.read(arguments.get("after"))
         try:
-            status = parse_search(text).status
+            search = parse_search(text)
         except BadSearch as error:
             raise bad_request(str(error)) from error
         every = sorted(self._all().values(), key=lambda one: one.id, reverse=reverse)
-        found = [one for one in every if status in {None, one.status.lower()}]
+        found = [one for one in every if _fits(one, search)]
         if after is not None:
             found = [one for one in found if (one.id < after.id if reverse else one.id > after.id)]
         return connection(
@@ -110,6 +110,13 @@ class BulkFields:
             "createdAt": time(int(one.created_at)),
             "completedAt": time(int(one.completed_at)) if one.completed_at else None,
         }
+
+
+def _fits(one: BulkOperation, search: Search) -> bool:
+    return (
+        search.status in {None, one.status.lower()}
+        and search.created.low <= int(one.created_at) <= search.created.high
+    )
 
 
 def _problem(query: str) -> str | None:

@@ -14,6 +14,8 @@ from services.worker.sdk import Context, Message, Never, on
 
 _AMOUNT = re.compile(r"-?\d{1,15}(\.\d{1,6})?")
 _LARGEST_ID = 2**63 - 1
+_DELIVERIES = {"FULFILLED": "fulfilled", "PARTIALLY_FULFILLED": "partial", "RESTOCKED": "restocked"}
+"""The Admin API's words for what webhooks know; all others are none to them."""
 
 # A payload may be partial (`include_fields`): what it does not name stays as it is. Two payloads of the same second
 # are told apart by when Shopify triggered them, and the same payload again changes nothing.
@@ -57,6 +59,12 @@ async def bury_order(message: Message, ctx: Context) -> None:
     await _keep(message, ctx, {"id": _order(message)["id"]}, deleted=True)
 
 
+@on("backfill.orders", together=50)
+async def keep_fetched_order(message: Message, ctx: Context) -> None:
+    """Keeps what a backfill fetched. Its time is when Shopify began to collect: a webhook since then is newer."""
+    await _keep(message, ctx, _as_webhooks_tell(message), deleted=False)
+
+
 async def _keep(message: Message, ctx: Context, order: Mapping[str, Any], *, deleted: bool) -> None:
     values = (
         message.shop, order["id"], _text(order, "name"), _text(order, "currency"), _amount(order, "total_price"),
@@ -67,9 +75,34 @@ async def _keep(message: Message, ctx: Context, order: Mapping[str, Any], *, del
         await tx.execute(KEEP_ORDER, *values)
 
 
+def _as_webhooks_tell(message: Message) -> Mapping[str, Any]:
+    """An order of the Admin API in the words of webhooks; raises `Never` for what is none."""
+    order = message.json()
+    try:
+        price = order["totalPriceSet"]["shopMoney"]["amount"]
+        identifier = int(order["id"].removeprefix("gid://shopify/Order/"))
+        payment, delivery = order["displayFinancialStatus"], order["displayFulfillmentStatus"]
+        fetched = {
+            "id": identifier,
+            "name": order["name"],
+            "currency": order["currencyCode"],
+            "total_price": price,
+            "financial_status": payment and payment.lower(),
+            "fulfillment_status": _DELIVERIES.get(delivery),
+            "cancelled_at": order["cancelledAt"],
+            "updated_at": order["updatedAt"],
+        }
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise Never("the payload is not an order as a backfill fetches it") from None
+    return _checked(message, fetched)
+
+
 def _order(message: Message) -> Mapping[str, Any]:
     """The payload, with an id that can be kept; raises `Never` for what no retry will mend."""
-    order = message.json()
+    return _checked(message, message.json())
+
+
+def _checked(message: Message, order: object) -> Mapping[str, Any]:
     if not isinstance(order, dict):
         raise Never("the payload is not an object")
     if not message.shop:
