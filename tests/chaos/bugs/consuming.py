@@ -9,6 +9,7 @@ from libs.common.outbox.wakes import Wake
 from libs.common.runtime import executor
 from libs.common.runtime.arrivals import Arrivals
 from libs.common.runtime.claims import Claims
+from libs.common.runtime.dispatcher import Dispatcher
 from libs.common.runtime.endings import Result
 from libs.common.runtime.executor import Executor
 from libs.common.runtime.handlers import Handler
@@ -66,7 +67,11 @@ def _lost_lock_not_noticed() -> None:
     def unfenced(work: Coroutine[Any, Any, None], _: object) -> Coroutine[Any, Any, None]:
         return work
 
+    def unheard(_: Dispatcher) -> None:
+        """A process that wakes late hears of it at once, and would stop what runs."""
+
     replaced(executor, Fenced=unfenced)
+    replaced(Dispatcher, limits_lost=unheard)
 
 
 def _deliveries_not_counted() -> None:
