@@ -7,8 +7,7 @@ import aiohttp
 import asyncpg
 
 from libs.common.clock import Clock, SystemClock
-from libs.common.db import connection, database_away_named, direct_connections, open_pool
-from libs.common.errors import DatabaseAway
+from libs.common.db import direct_connections, open_pool
 from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.open import open_producer
 from libs.common.outbox.producer import Producer
@@ -16,14 +15,15 @@ from libs.common.privacy.keys import PrivacyKeys
 from libs.common.privacy.steps import Steps
 from libs.common.runtime.broker import broker_of
 from libs.common.runtime.consumer import Consumer
-from libs.common.service import Check, Note, Service, serve, until_signalled
+from libs.common.service import Note, Service, serve, until_signalled
 from libs.common.service_token import ServiceKey
 from libs.common.shopify.access_tokens import AppCredentials
 from libs.common.shopify.addresses import Addresses
 from libs.common.shopify.launch import QueryVerifier
 from libs.common.shopify.scopes import Scopes
 from libs.common.shopify.session_token import SessionTokenVerifier
-from libs.common.tasks import Part, background
+from libs.common.tables_store import tables_check
+from libs.common.tasks import Part
 from libs.common.token_box import TokenBox
 from libs.common.web import require_ops
 from libs.common.web_session import SessionGuard
@@ -61,7 +61,7 @@ async def open_service(settings: Settings, *, faults: FaultPoints | None = None)
         auth = _auth(settings, pool, tokens, clock, faults)
         consumer = await stack.enter_async_context(_consumer(settings, auth, pool, producer, clock, faults))
         sweeps = Sweeps(pool, tokens, clock, settings.database_timeout_seconds)
-        await stack.enter_async_context(_working(consumer, sweeps, settings, clock))
+        await stack.enter_async_context(consumer.working(settings.shutdown_seconds, _beside(sweeps)))
         yield Service(
             NAME,
             routes=[
@@ -71,7 +71,7 @@ async def open_service(settings: Settings, *, faults: FaultPoints | None = None)
                 ),
                 *InternalEndpoints(tokens, ServiceKey(settings.service_key), clock).routes(),
             ],
-            checks={"database": _database_check(pool, settings.database_timeout_seconds)},
+            checks={"database": tables_check(pool, settings.database_timeout_seconds, store.NEEDED)},
             notes={"work": consumer.state, "address": _address_note(settings)},
         )
 
@@ -172,34 +172,12 @@ def _privacy(
     )  # fmt: skip
 
 
-@asynccontextmanager
-async def _working(
-    consumer: Consumer, sweeps: Sweeps, settings: Settings, clock: Clock
-) -> AsyncIterator[None]:
-    parts: dict[str, Part] = {
-        "auth consumer": consumer.run,
+def _beside(sweeps: Sweeps) -> dict[str, Part]:
+    return {
         "auth counts": sweeps.count_for_ever,
         "auth tidying": sweeps.tidy_for_ever,
         "auth renewals": sweeps.renew_for_ever,
     }
-    async with background(parts, clock):
-        try:
-            yield
-        finally:
-            await consumer.quiesce(settings.shutdown_seconds)
-
-
-def _database_check(pool: asyncpg.Pool, timeout: float) -> Check:
-    async def check() -> str | None:
-        try:
-            async with connection(pool, timeout) as conn:
-                with database_away_named():
-                    missing = await store.missing_tables(conn)
-        except DatabaseAway:
-            return "the database is away"
-        return f"{', '.join(missing)} missing; run: shopbus migrate" if missing else None
-
-    return check
 
 
 def _address_note(settings: Settings) -> Note:

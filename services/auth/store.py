@@ -31,17 +31,11 @@ class Sealed:
     secret_id: str | None = None  # of the client secret that it was made with; None where nobody knows
 
 
-MISSING_TABLES = """
-SELECT coalesce(array_agg(name), '{}') FROM unnest($1::text[]) AS wanted(name) WHERE to_regclass(name) IS NULL
-"""
-_TABLES = ("messages", "outbox", "scheduled", "failed", "history", "shops", "sessions", "states")
-
-
-async def missing_tables(conn: Connection) -> list[str]:
-    """Which tables this service needs and does not find."""
-    names: list[str] = await conn.fetchval(MISSING_TABLES, [f"auth.{table}" for table in _TABLES])
-    return names
-
+NEEDED = tuple(
+    f"auth.{table}"
+    for table in ("messages", "outbox", "scheduled", "failed", "history", "shops", "sessions", "states")
+)
+"""What the service cannot do without."""
 
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('shopbus shop ' || $1, 0))"
 

@@ -9,7 +9,6 @@ import asyncpg
 
 from libs.common.clock import Clock, SystemClock
 from libs.common.db import connection, database_away_named, direct_connections, open_pool
-from libs.common.errors import DatabaseAway
 from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.open import open_producer
 from libs.common.outbox.producer import Producer
@@ -17,11 +16,12 @@ from libs.common.privacy.keys import PrivacyKeys
 from libs.common.privacy.steps import Steps
 from libs.common.runtime.broker import broker_of
 from libs.common.runtime.consumer import Consumer
-from libs.common.service import Check, Service, serve, until_signalled
+from libs.common.service import Service, serve, until_signalled
 from libs.common.session_settings import session_guard
 from libs.common.shopify.admin.open import open_admin
 from libs.common.shopify.pixel_check import fits
-from libs.common.tasks import Part, background
+from libs.common.tables_store import tables_check
+from libs.common.tasks import Part
 from libs.common.web import require_ops
 from services.ingest import store
 from services.ingest.config import Settings
@@ -65,7 +65,8 @@ async def open_service(settings: Settings, *, faults: FaultPoints | None = None)
         )
         sightings = await stack.enter_async_context(open_sightings(pool, clock, timeout))
         upkeep = Upkeep(pool, clock, timeout, settings.quarantine_keep, settings.retention_days)
-        await stack.enter_async_context(_working(consumer, sightings, upkeep, settings, clock))
+        beside: dict[str, Part] = {"ingest versions": sightings.run, "ingest tidying": upkeep.run}
+        await stack.enter_async_context(consumer.working(settings.shutdown_seconds, beside))
         ingest = await stack.enter_async_context(
             _ingest(settings, pool, producer, keys, sightings, clock, faults)
         )
@@ -76,7 +77,7 @@ async def open_service(settings: Settings, *, faults: FaultPoints | None = None)
                 *OpsEndpoints(pool, timeout).routes(require_ops(settings.ops_token)),
                 *ExtensionEndpoints(extensions).routes(session_guard(settings, clock).fetched),
             ],
-            checks={"database": _database_check(pool, timeout)},
+            checks={"database": tables_check(pool, timeout, store.NEEDED)},
             notes={"work": consumer.state},
         )
 
@@ -191,32 +192,3 @@ def _privacy(settings: Settings, pool: asyncpg.Pool, clock: Clock, faults: Fault
         grace=0.0,
         faults=faults or FaultPoints(),
     )
-
-
-@asynccontextmanager
-async def _working(
-    consumer: Consumer, sightings: Sightings, upkeep: Upkeep, settings: Settings, clock: Clock
-) -> AsyncIterator[None]:
-    parts: dict[str, Part] = {
-        "ingest consumer": consumer.run,
-        "ingest versions": sightings.run,
-        "ingest tidying": upkeep.run,
-    }
-    async with background(parts, clock):
-        try:
-            yield
-        finally:
-            await consumer.quiesce(settings.shutdown_seconds)
-
-
-def _database_check(pool: asyncpg.Pool, timeout: float) -> Check:
-    async def check() -> str | None:
-        try:
-            async with connection(pool, timeout) as conn:
-                with database_away_named():
-                    missing = await store.missing_tables(conn)
-        except DatabaseAway:
-            return "the database is away"
-        return f"{', '.join(missing)} missing; run: shopbus migrate" if missing else None
-
-    return check

@@ -8,20 +8,11 @@ import asyncpg
 
 from libs.common.db import Connection
 
-MISSING_TABLES = """
-SELECT coalesce(array_agg(name), '{}') FROM unnest($1::text[]) AS wanted(name) WHERE to_regclass(name) IS NULL
-"""
 NEEDED = (
     *(f"ingest.{name}" for name in ("messages", "outbox", "scheduled", "failed", "history")),
     *(f"ingest.{name}" for name in ("extensions", "extension_keys", "quarantine", "limits")),
     "shopify.budgets",  # the worker's migrations make it
 )
-
-
-async def missing_tables(conn: Connection) -> list[str]:
-    """Which tables this service needs and does not find."""
-    names: list[str] = await conn.fetchval(MISSING_TABLES, list(NEEDED))
-    return names
 
 
 @dataclass(frozen=True, slots=True)

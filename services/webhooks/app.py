@@ -1,14 +1,13 @@
 """Puts services/webhooks together; the only file here that opens pools and connections."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
 
 from libs.common.clock import Clock, SystemClock
-from libs.common.db import connection, database_away_named, direct_connections, open_pool
+from libs.common.db import direct_connections, open_pool
 from libs.common.deadlines import Deadlines
-from libs.common.errors import DatabaseAway
 from libs.common.outbox.circuit import State
 from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.open import open_producer
@@ -19,9 +18,9 @@ from libs.common.privacy.tombstones import GRACE_SECONDS, Doorkeeper, Tombstones
 from libs.common.runtime.broker import broker_of
 from libs.common.runtime.consumer import Consumer
 from libs.common.runtime.handlers import Registry
-from libs.common.service import Check, Note, Service, serve, until_signalled
+from libs.common.service import Note, Service, serve, until_signalled
 from libs.common.shopify.signatures import WebhookVerifier
-from libs.common.tasks import Part, background
+from libs.common.tables_store import tables_check
 from libs.common.web import require_ops
 from services.webhooks import store
 from services.webhooks.api_work import open_api_work
@@ -83,15 +82,13 @@ async def open_service(
                 clock,
                 faults,
             ) as consumer,
-            _working(
-                consumer,
+            consumer.working(
+                settings.shutdown_seconds,
                 {
                     "webhooks tombstones": tombstones.follow,
                     "subscription gauges": gauges.run,
                     **api_work.parts(),
                 },
-                settings,
-                clock,
             ),
         ):
             deadlines = Deadlines(settings.accept_timeout_seconds)
@@ -105,7 +102,7 @@ async def open_service(
                     *SubscriptionEndpoints(pool, timeout, api_work.keeper).routes(guard),
                     *ReconciliationEndpoints(settings, pool, clock, api_work.reconciler).routes(guard),
                 ],
-                checks={"database": _database_check(pool, timeout)},
+                checks={"database": tables_check(pool, timeout, store.NEEDED)},
                 notes={
                     "route": _route_note(producer),
                     "work": consumer.state,
@@ -134,17 +131,6 @@ async def _consumer(
         )  # fmt: skip
 
 
-@asynccontextmanager
-async def _working(
-    consumer: Consumer, others: Mapping[str, Part], settings: Settings, clock: Clock
-) -> AsyncIterator[None]:
-    async with background({"webhooks consumer": consumer.run, **others}, clock):
-        try:
-            yield
-        finally:
-            await consumer.quiesce(settings.shutdown_seconds)
-
-
 async def run(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT."""
     await until_signalled(_run(settings))
@@ -153,19 +139,6 @@ async def run(settings: Settings) -> None:
 async def _run(settings: Settings) -> None:
     async with open_service(settings) as service:
         await serve([service], settings)
-
-
-def _database_check(pool: asyncpg.Pool, timeout: float) -> Check:
-    async def check() -> str | None:
-        try:
-            async with connection(pool, timeout) as conn:
-                with database_away_named():
-                    missing = await store.missing_tables(conn)
-        except DatabaseAway:
-            return "the database is away"
-        return f"{', '.join(missing)} missing; run: shopbus migrate" if missing else None
-
-    return check
 
 
 def _route_note(producer: Producer) -> Note:

@@ -33,11 +33,6 @@ class Filter:
     type: str | None = None
 
 
-MISSING_TABLES = """
-SELECT coalesce(array_agg(name), '{}') FROM unnest($1::text[]) AS wanted(name) WHERE to_regclass(name) IS NULL
-"""
-
-
 _TABLES = (
     *("messages", "outbox", "scheduled", "failed", "history", "rejected", "deliveries"),
     *("privacy_tombstones", "privacy_progress"),
@@ -46,11 +41,8 @@ _TABLES = (
 )
 
 
-async def missing_tables(conn: Connection) -> list[str]:
-    """Which tables this service needs and does not find."""
-    names: list[str] = await conn.fetchval(MISSING_TABLES, [f"webhooks.{table}" for table in _TABLES])
-    return names
-
+NEEDED = tuple(f"webhooks.{table}" for table in _TABLES)
+"""What the service cannot do without."""
 
 # The answer to a page's question is looked for among this many deliveries only, so that a page costs the same
 # whether the shop is a busy one or there is none of that name. Where the page ends before the log does, `next` goes on.

@@ -26,9 +26,10 @@ from libs.common.service import Service, serve, until_signalled
 from libs.common.session_settings import session_guard
 from libs.common.shopify.admin.client import AdminClient
 from libs.common.shopify.admin.open import open_admin
-from libs.common.tasks import Part, background
+from libs.common.tables_store import tables_check
+from libs.common.tasks import Part
 from libs.common.web import require_ops
-from services.worker import routes, routes_privacy
+from services.worker import routes, routes_privacy, store
 from services.worker.backfill_open import open_backfills
 from services.worker.backfill_steps import Pace
 from services.worker.backfills import Backfills
@@ -43,7 +44,7 @@ from services.worker.privacy import open_privacy
 from services.worker.routes_backfills import BackfillEndpoints
 from services.worker.routes_data import DataEndpoints
 from services.worker.routes_events import EventsEndpoints
-from services.worker.service import Books, database_check
+from services.worker.service import Books
 from services.worker.sweep import Sweep
 
 NAME = "worker"
@@ -101,7 +102,7 @@ async def open_service(
                 *EventsEndpoints(Events(books), clock).routes(session),
                 *DataEndpoints(Data(admin, cache, clock)).routes(session, guard),
             ],
-            checks={"database": partial(database_check, books)},
+            checks={"database": tables_check(pool, settings.database_timeout_seconds, store.NEEDED)},
             notes={"work": consumer.state},
         )
 
@@ -162,7 +163,6 @@ async def _working(
     watchdog = Watchdog(asyncio.get_running_loop(), limit=settings.consumer_blocked_seconds)
     watchdog.start()
     parts: dict[str, Part] = {
-        "consumer": consumer.run,
         "schedules": Schedules(NAME, registry.handlers, pool, producer, clock).run,
         "pixel partitions": partitions.run,
         "gauges": partial(gauges_loop, pool, SOURCES, CONSUMERS, clock),
@@ -170,10 +170,7 @@ async def _working(
         **own,
     }
     try:
-        async with background(parts, clock):
-            try:
-                yield
-            finally:
-                await consumer.quiesce(settings.shutdown_seconds)
+        async with consumer.working(settings.shutdown_seconds, parts):
+            yield
     finally:
         watchdog.stop()

@@ -12,12 +12,12 @@ import asyncpg
 from libs.common.clock import Clock
 from libs.common.contracts.topology import SOURCES, Lane
 from libs.common.db import Connection, connection, database_away_named
-from libs.common.errors import DatabaseAway, ShopbusError
+from libs.common.errors import ShopbusError
 from libs.common.outbox import end_store, list_store, look_store, put_store
 from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.list_store import LAST_ID, Place
 from libs.common.outbox.wakes import Wake, channel
-from services.worker import metrics, store
+from services.worker import metrics
 from services.worker.jobs import BadParameter, Filter, Status
 from services.worker.jobs_page import Json, Page, Row, full_form, one_page
 
@@ -86,16 +86,6 @@ class Progress:
 
     messages: int
     next: UUID | None
-
-
-async def database_check(books: Books) -> str | None:
-    """What keeps the worker from working, in words, or None."""
-    try:
-        async with books.open() as conn:
-            missing = await store.missing_tables(conn)
-    except DatabaseAway:
-        return "the database is away"
-    return f"{', '.join(missing)} missing; run: shopbus migrate" if missing else None
 
 
 async def show(books: Books, message_id: UUID) -> Json:

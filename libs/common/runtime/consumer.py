@@ -1,7 +1,8 @@
 """A consumer: everything between the arrival of a message and its end, for one service in one process."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 import asyncpg
 
@@ -111,6 +112,15 @@ class Consumer:
         """Works until cancelled; `quiesce` comes first where nothing is to be left behind."""
         async with background(self._parts(), self._clock):
             await asyncio.Event().wait()
+
+    @asynccontextmanager
+    async def working(self, shutdown_seconds: float, beside: Mapping[str, Part]) -> AsyncIterator[None]:
+        """Works for as long as the block, other parts of its service beside it; then what runs may finish."""
+        async with background({f"{self._plan().consumer} consumer": self.run, **beside}, self._clock):
+            try:
+                yield
+            finally:
+                await self.quiesce(shutdown_seconds)
 
     def _parts(self) -> dict[str, Part]:
         parts: dict[str, Part] = {
