@@ -58,7 +58,7 @@ def start(
     as_json: JsonOption = False,
     url: UrlOption = None,
 ) -> None:
-    """Begin a backfill; with --wait the exit code is 1 if it does not complete."""
+    """Begin a backfill; with --wait the exit code is 1 if it does not complete, or its file was shorter than told."""
     name, moment_ = shop_name(shop), parse_since(since, datetime.now(UTC)).isoformat()
 
     async def work(api: Api) -> Json:
@@ -72,7 +72,7 @@ def start(
         _show(found)
     else:
         typer.echo(f"{found['id']}: see `shopbus backfill show {found['id']}`")
-    if wait and found["status"] != "completed":
+    if wait and not _has_all(found):
         raise typer.Exit(1)
 
 
@@ -152,6 +152,10 @@ def _row(one: Json, now: datetime) -> tuple[object, ...]:
         f"{one['accepted']:,}", _share(file["lines_read"], file["lines"]), ago(read_time(one["created_at"]), now),
         one["reason"] or "-",
     )  # fmt: skip
+
+
+def _has_all(one: Json) -> bool:
+    return one["status"] == "completed" and one["file"]["lines_read"] >= one["file"]["lines"]
 
 
 def _share(part: int, whole: int) -> str:

@@ -27,6 +27,7 @@ from services.worker.backfill_store import Backfill
 from services.worker.service import Books
 
 MOST_ATTEMPTS = 3  # bulk operations for one job
+LOOKS_FOR_A_FILE = 8  # of an operation that is complete
 MOST_FAILURES = 120  # in a row; the waits between them are most of a day
 LONGEST_WAIT = timedelta(days=30)  # for a shop that is frozen, locked or has to authorise the app again
 
@@ -80,7 +81,7 @@ class Steps:
         except (Never, BadFile, WrongHost) as error:
             await self._end(held, "failed", str(error))
         except (AdminError, FileAway) as error:
-            await self._fail(held, error)
+            await self._fail(held, str(error))
 
     async def _step(self, held: Backfill) -> None:
         match held.status:
@@ -152,11 +153,15 @@ class Steps:
                 await self._begin_again(held, f"the bulk operation came to nothing: {code.lower()}")
 
     async def _ready(self, held: Backfill, operation: Operation) -> None:
-        if operation.url is None:
+        if operation.url is not None:
+            async with self.books.open() as conn:
+                await backfill_store.read(conn, held, operation.lines)
+        elif operation.lines == 0:
             await self._end(held, "completed", None)
-            return
-        async with self.books.open() as conn:
-            await backfill_store.read(conn, held, operation.lines)
+        elif held.failures < LOOKS_FOR_A_FILE:
+            await self._fail(held, f"Shopify has not said yet where the file of {operation.lines} objects is")
+        else:
+            await self._begin_again(held, "Shopify does not say where the file is")
 
     async def _read(self, held: Backfill) -> None:
         operation = await self._look(held)
@@ -213,14 +218,14 @@ class Steps:
             return
         await self._wait(held, str(error), error.seconds)
 
-    async def _fail(self, held: Backfill, error: AdminError | FileAway) -> None:
+    async def _fail(self, held: Backfill, why: str, kind: str | None = None) -> None:
         failures = await self._failures(held) + 1
+        metrics.BACKFILL_FAILURES.labels(kind or held.status).inc()
         if failures > MOST_FAILURES:
-            await self._end(held, "failed", f"{MOST_FAILURES} times in a row: {error}")
+            await self._end(held, "failed", f"{MOST_FAILURES} times in a row: {why}")
             return
-        metrics.BACKFILL_FAILURES.labels(held.status).inc()
         async with self.books.open() as conn:
-            await backfill_store.wait(conn, held, str(error), self.pace.retry(failures), failures)
+            await backfill_store.wait(conn, held, why, self.pace.retry(failures), failures)
 
     async def _failures(self, held: Backfill) -> int:
         """As they are now: reading may have come further before it failed."""

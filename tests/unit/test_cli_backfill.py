@@ -50,9 +50,14 @@ def test_start_says_what_is_wanted_and_where_to_look(shopbus: Shopbus, api: JobA
     assert json.loads(call.body) == {"shop": SHOP, "resource": "orders", "since": "2026-01-01T00:00:00+00:00"}
 
 
-@pytest.mark.parametrize(("status", "code"), [("completed", 0), ("failed", 1)])
-def test_wait_ends_with_the_backfill(shopbus: Shopbus, api: JobApi, status: str, code: int) -> None:
-    ended = {**ONE, "status": status, "ended_at": "2026-11-28T00:33:00Z"}
+@pytest.mark.parametrize(
+    ("status", "lines", "code"), [("completed", 4_000, 0), ("completed", 8_000, 1), ("failed", 4_000, 1)]
+)
+def test_wait_ends_with_the_backfill_and_is_content_with_a_whole_file_only(
+    shopbus: Shopbus, api: JobApi, status: str, lines: int, code: int
+) -> None:
+    file = {**ONE["file"], "lines": lines}
+    ended = {**ONE, "status": status, "file": file, "ended_at": "2026-11-28T00:33:00Z"}
 
     def answer(call: Call) -> tuple[int, Any]:
         return (202, ONE) if call.method == "POST" else (200, ended)
@@ -61,7 +66,7 @@ def test_wait_ends_with_the_backfill(shopbus: Shopbus, api: JobApi, status: str,
     result = shopbus(*START, "--wait", "--url", api.url)
     assert result.exit_code == code, result.stderr
     assert "1,500" in result.stdout
-    assert "4,000 of 8,000 lines" in result.stdout
+    assert f"4,000 of {lines:,} lines" in result.stdout
 
 
 def test_ls_and_show_tell_how_far_it_is(shopbus: Shopbus, api: JobApi) -> None:

@@ -1,0 +1,115 @@
+"""What a backfill makes of answers that a sandbox does not give: its steps on a real database, Shopify's part scripted."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import cast
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from libs.common.clock import SystemClock
+from libs.common.outbox.faults import FaultPoints
+from services.worker import backfill_store
+from services.worker.backfill_bulk import BulkOperations, Operation
+from services.worker.backfill_reading import Reader
+from services.worker.backfill_steps import LOOKS_FOR_A_FILE, Pace, Steps
+from services.worker.service import Books
+from tests.session_tokens import SHOP
+
+GID = "gid://shopify/BulkOperation/1"
+Script = Operation | Exception | None
+
+
+def operation(status: str, lines: int = 0, url: str | None = None) -> Operation:
+    return Operation(GID, status, None, url, lines, datetime.now(UTC), "query")
+
+
+@dataclass
+class Shopify:
+    """Says what it is told to."""
+
+    looked: Script = None
+    found: Script = None
+    cancelled: Script = None
+    told_to_stop: list[str] = field(default_factory=list)
+
+    async def look(self, _: str, __: str) -> Operation | None:
+        return _say(self.looked)
+
+    async def find(self, _: str, __: str, ___: datetime) -> Operation | None:
+        return _say(self.found)
+
+    async def cancel(self, _: str, gid: str) -> None:
+        self.told_to_stop.append(gid)
+        _say(self.cancelled)
+
+
+def _say(script: Script) -> Operation | None:
+    if isinstance(script, Exception):
+        raise script
+    return script
+
+
+@dataclass
+class Job:
+    """One job, whose steps the test takes."""
+
+    pool: asyncpg.Pool
+    shopify: Shopify
+    steps: Steps
+    id: UUID
+
+    async def row(self) -> asyncpg.Record:
+        found = await self.pool.fetchrow("SELECT * FROM worker.backfills WHERE id = $1", self.id)
+        assert found is not None
+        return found
+
+    async def change(self, assignments: str) -> None:
+        await self.pool.execute(f"UPDATE worker.backfills SET {assignments} WHERE id = $1", self.id)
+
+    async def step(self) -> asyncpg.Record:
+        """Takes the next one, whenever that is due; the row then."""
+        await self.change("due_at = now()")
+        async with self.pool.acquire() as conn:
+            held = await backfill_store.claim(conn, "test", 60.0)
+        assert held is not None
+        await self.steps.take(held)
+        async with self.pool.acquire() as conn:
+            await backfill_store.release(conn, held)
+        return await self.row()
+
+
+@pytest.fixture
+async def job(database: str) -> AsyncIterator[Job]:
+    clock, shopify, identifier = SystemClock(), Shopify(), uuid4()
+    async with asyncpg.create_pool(database, min_size=1, max_size=2) as pool:
+        books = Books(pool, clock, 10.0, faults=FaultPoints())
+        bulk, reader = cast(BulkOperations, shopify), cast(Reader, None)
+        steps = Steps(bulk, reader, books, clock, FaultPoints(), Pace())
+        async with pool.acquire() as conn:
+            await backfill_store.add(conn, identifier, SHOP, "orders", datetime.now(UTC))
+        one = Job(pool, shopify, steps, identifier)
+        await one.change(f"status = 'running', operation = '{GID}', asked_at = now(), snapshot_at = now()")
+        yield one
+
+
+async def test_an_operation_without_objects_has_no_file_and_is_complete(job: Job) -> None:
+    job.shopify.looked = operation("COMPLETED", lines=0)
+    row = await job.step()
+    assert (row["status"], row["reason"], row["lines"]) == ("completed", None, 0)
+
+
+async def test_one_with_objects_is_not_complete_without_its_file(job: Job) -> None:
+    job.shopify.looked = operation("COMPLETED", lines=5)
+    rows = [await job.step() for _ in range(LOOKS_FOR_A_FILE)]
+    assert {row["status"] for row in rows} == {"running"}
+    assert "has not said yet where" in rows[-1]["reason"]
+    row = await job.step()
+    assert (row["status"], row["attempt"], row["operation"]) == ("waiting", 2, None)
+    await job.change(f"status = 'running', operation = '{GID}'")
+    await job.step()
+    job.shopify.looked = operation("COMPLETED", lines=5, url="https://storage.googleapis.com/a")
+    row = await job.step()
+    assert (row["status"], row["file_lines"]) == ("reading", 5)
