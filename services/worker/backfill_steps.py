@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from libs.common import logs
 from libs.common.clock import Clock
+from libs.common.errors import DatabaseAway
 from libs.common.outbox.faults import FaultPoints
 from libs.common.runtime.outcomes import Cancelled, Later, Never
 from libs.common.shopify.admin.errors import AdminError, OutcomeUnknown
@@ -82,6 +83,11 @@ class Steps:
             await self._end(held, "failed", str(error))
         except (AdminError, FileAway) as error:
             await self._fail(held, str(error))
+        except DatabaseAway:
+            raise
+        except Exception:  # noqa: BLE001 - one job's fault, which the others do not share
+            _log.exception("A step of a backfill failed.", backfill=str(held.id), shop=held.shop)
+            await self._fail(held, "a fault of ours, which is in the log", "unforeseen")
 
     async def _step(self, held: Backfill) -> None:
         match held.status:

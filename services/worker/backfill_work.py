@@ -114,9 +114,9 @@ class Work:
             await self.steps.take(held)
         except DatabaseAway:
             _log.info("A step of a backfill waits for Postgres.", backfill=str(held.id))
-        except Exception:  # noqa: BLE001 - one job's fault, which the others do not share
+        except Exception:  # noqa: BLE001 - not even that it failed could be kept; others may still be taken
             metrics.BACKFILL_FAILURES.labels("unforeseen").inc()
-            _log.exception("A step of a backfill failed.", backfill=str(held.id))
+            _log.exception("A backfill's failure could not be kept.", backfill=str(held.id))
             await self.clock.sleep(self.lease)  # and not at once again
 
     async def _keep(self, held: Backfill) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import cast
 from uuid import UUID, uuid4
 
@@ -14,7 +14,7 @@ from libs.common.outbox.faults import FaultPoints
 from services.worker import backfill_store
 from services.worker.backfill_bulk import BulkOperations, Operation
 from services.worker.backfill_reading import Reader
-from services.worker.backfill_steps import LOOKS_FOR_A_FILE, Pace, Steps
+from services.worker.backfill_steps import LOOKS_FOR_A_FILE, MOST_FAILURES, Pace, Steps
 from services.worker.service import Books
 from tests.session_tokens import SHOP
 
@@ -113,3 +113,15 @@ async def test_one_with_objects_is_not_complete_without_its_file(job: Job) -> No
     job.shopify.looked = operation("COMPLETED", lines=5, url="https://storage.googleapis.com/a")
     row = await job.step()
     assert (row["status"], row["file_lines"]) == ("reading", 5)
+
+
+async def test_a_fault_of_ours_waits_longer_each_time_and_ends_the_job_at_last(job: Job) -> None:
+    job.shopify.looked = RuntimeError("a bug")
+    rows = [await job.step() for _ in range(6)]
+    assert [row["failures"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert {row["reason"] for row in rows} == {"a fault of ours, which is in the log"}
+    assert rows[5]["due_at"] - rows[0]["due_at"] > timedelta(seconds=32)
+    await job.change(f"failures = {MOST_FAILURES}")
+    row = await job.step()
+    assert (row["status"], row["ended_at"] is None) == ("failed", False)
+    assert row["reason"].endswith("times in a row: a fault of ours, which is in the log")
