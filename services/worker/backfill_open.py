@@ -14,6 +14,7 @@ from libs.common.runtime.calls import AdminApi
 from services.worker.backfill_bulk import BulkOperations
 from services.worker.backfill_files import Files
 from services.worker.backfill_reading import Reader
+from services.worker.backfill_room import Room
 from services.worker.backfill_steps import Pace, Steps
 from services.worker.backfill_work import Work
 from services.worker.config import Settings
@@ -37,6 +38,7 @@ async def open_backfills(
         headers={"User-Agent": "shopbus"}, cookie_jar=aiohttp.DummyCookieJar()
     ) as http:
         files = Files(http, settings.file_hosts, settings.sandbox_store_url)
-        reader = Reader(files, books, producer, tombstones, clock, settings.backfill_waiting, faults)
+        room = Room(books, clock, settings.backfill_waiting)
+        reader = Reader(files, books, producer, tombstones, room, faults)
         steps = Steps(BulkOperations(admin), reader, books, clock, faults, pace or Pace())
         yield Work(steps, books, clock, settings.retention_days, lease=steps.pace.lease, idle=steps.pace.idle)

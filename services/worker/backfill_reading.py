@@ -1,13 +1,11 @@
 """Takes in the file of a bulk operation: pack by pack, each with the progress of the job in one transaction.
 
-So a process may die anywhere: the next one goes on behind the last pack that was committed. While more than a number of
-the job's messages wait for their handler, reading stands still, and the connection to the file with it.
+So a process may die anywhere: the next one goes on behind the last pack that was committed.
 """
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from libs.common.clock import Clock
 from libs.common.contracts.envelope import Draft
 from libs.common.db import Connection
 from libs.common.errors import ShopbusError
@@ -18,12 +16,11 @@ from services.worker import backfill_store, metrics
 from services.worker.backfill_files import Files
 from services.worker.backfill_lines import Entry, Families, Lines
 from services.worker.backfill_queries import RESOURCES
+from services.worker.backfill_room import Room
 from services.worker.backfill_store import Advance, Backfill
 from services.worker.service import Books
 
 PACK, PACK_BYTES = 250, 1024 * 1024
-LOOKED_AT = 10  # times the messages that may wait: as far as the bulk lane is looked through
-_ROOM_SECONDS = 0.25
 
 
 class Lost(ShopbusError):
@@ -55,12 +52,11 @@ class Reader:
     books: Books
     producer: Producer
     tombstones: Tombstones
-    clock: Clock
-    most_waiting: int  # messages of one job
+    room: Room
     faults: FaultPoints
 
     async def read(self, held: Backfill, address: str) -> None:
-        """From where the job is to the end of the file; raises `Lost`, `BadFile`, or as `Files.open` does."""
+        """From where the job is to the end of the file; raises `Lost`, `Behind`, `BadFile`, or as `Files.open` does."""
         pack = _Pack(held.position)
         async with self.files.open(address, held.position) as chunks:
             async for entry in _entries(chunks, held):
@@ -68,7 +64,7 @@ class Reader:
                 if pack.full:
                     await self._take_in(held, pack)
                     pack = _Pack(entry.end)
-                    await self._room(held)
+                    await self.room.wait(held)
         if pack.entries:
             await self._take_in(held, pack)
 
@@ -94,19 +90,6 @@ class Reader:
         )  # fmt: skip
         if not await backfill_store.advance(conn, held, step):
             raise Lost
-
-    async def _room(self, held: Backfill) -> None:
-        """Stands still while too many of the job's messages wait."""
-        paused = False
-        while await self._waiting(held) >= self.most_waiting:
-            if not paused:
-                metrics.BACKFILL_PAUSES.inc()
-                paused = True
-            await self.clock.sleep(_ROOM_SECONDS)
-
-    async def _waiting(self, held: Backfill) -> int:
-        async with self.books.open() as conn:
-            return await backfill_store.waiting(conn, held.id, LOOKED_AT * self.most_waiting)
 
 
 async def _entries(chunks: AsyncIterator[bytes], held: Backfill) -> AsyncIterator[Entry]:

@@ -24,6 +24,7 @@ from services.worker.backfill_files import FileAway, FileGone, WrongHost
 from services.worker.backfill_lines import BadFile
 from services.worker.backfill_queries import RESOURCES, operation_name
 from services.worker.backfill_reading import Lost, Reader
+from services.worker.backfill_room import Behind
 from services.worker.backfill_store import Backfill
 from services.worker.service import Books
 
@@ -45,6 +46,7 @@ class Pace:
     last_look: float = 60.0
     settled: float = 45.0  # after which a start whose answer was lost shows in the shop's list
     busy: float = 60.0  # where Shopify runs as many as it does at once
+    behind: float = 10.0  # between two looks whether handlers that are stuck have come further
     restart: float = (
         30.0  # before another operation, after one that came to nothing; the next wait is twice that
     )
@@ -77,6 +79,8 @@ class Steps:
             _log.info("A backfill is somebody else's now.", backfill=str(held.id))
         except Cancelled:  # the token client's
             await self._end(held, "cancelled", "the app is not installed on this shop")
+        except Behind as error:
+            await self._stand(held, str(error))
         except Later as error:
             await self._postpone(held, error)
         except (Never, BadFile, WrongHost) as error:
@@ -170,6 +174,8 @@ class Steps:
             await self._begin_again(held, "Shopify does not say where the file is")
 
     async def _read(self, held: Backfill) -> None:
+        """Shopify is not asked, and nothing more is put, while the handlers have enough to do."""
+        await self.reader.room.check(held)
         operation = await self._look(held)
         if operation is None or operation.status != "COMPLETED" or operation.url is None:
             await self._begin_again(held, "Shopify does not have the file any more")
@@ -238,6 +244,10 @@ class Steps:
         async with self.books.open() as conn:
             now = await backfill_store.one(conn, held.id)
         return now.failures if now else held.failures
+
+    async def _stand(self, held: Backfill, why: str) -> None:
+        async with self.books.open() as conn:
+            await backfill_store.stand(conn, held, why, self.pace.behind)
 
     async def _wait(self, held: Backfill, reason: str, seconds: float) -> None:
         async with self.books.open() as conn:

@@ -156,6 +156,9 @@ WAIT = """
 UPDATE worker.backfills SET reason = $4, due_at = now() + $5, failures = $6
 WHERE id = $1 AND holder = $2 AND status = $3
 """
+STAND = """
+UPDATE worker.backfills SET reason = $4, due_at = now() + $5 WHERE id = $1 AND holder = $2 AND status = $3
+"""
 AGAIN = """
 UPDATE worker.backfills
 SET status = 'waiting', reason = $4, due_at = now() + $5, attempt = attempt + 1, asked_at = NULL, operation = NULL,
@@ -201,6 +204,11 @@ async def wait(conn: Connection, held: Backfill, reason: str, seconds: float, fa
     await conn.execute(WAIT, held.id, held.holder, held.status, reason, after, failures)
 
 
+async def stand(conn: Connection, held: Backfill, reason: str, seconds: float) -> None:
+    """Our own handlers have to come further first."""
+    await conn.execute(STAND, held.id, held.holder, held.status, reason, timedelta(seconds=seconds))
+
+
 async def again(conn: Connection, held: Backfill, reason: str, seconds: float) -> None:
     """Another bulk operation from the beginning."""
     await conn.execute(AGAIN, held.id, held.holder, held.status, reason, timedelta(seconds=seconds))
@@ -239,29 +247,6 @@ async def advance(conn: Connection, held: Backfill, step: Advance) -> bool:
         step.repeated, step.withheld,
     )  # fmt: skip
     return found is not None
-
-
-# Both look at a bounded number of rows: in a lane that is deeper than that nothing more is put anyway. OFFSET 0 keeps
-# each a look-up by primary key.
-WAITING = """
-SELECT (
-    SELECT CASE WHEN count(*) >= $2 THEN $2 ELSE count(*) FILTER (WHERE m.correlation_id = $1) END FROM (
-        SELECT id FROM worker.outbox WHERE destination = 'worker' AND lane = 'bulk' ORDER BY id LIMIT $2
-    ) AS o
-    CROSS JOIN LATERAL (SELECT correlation_id FROM worker.messages WHERE id = o.id OFFSET 0) AS m
-) + (
-    SELECT count(*) FILTER (WHERE m.correlation_id = $1) FROM (
-        SELECT message_id FROM worker.scheduled WHERE source = 'worker' ORDER BY due_at LIMIT $2
-    ) AS s
-    CROSS JOIN LATERAL (SELECT correlation_id FROM worker.messages WHERE id = s.message_id OFFSET 0) AS m
-)
-"""
-
-
-async def waiting(conn: Connection, backfill: UUID, most: int) -> int:
-    """How many of a job's messages wait for their handler, looking at no more than `most` of all that wait."""
-    number: int = await conn.fetchval(WAITING, str(backfill), most)
-    return number
 
 
 HINT_OPERATIONS = """

@@ -12,8 +12,9 @@ from services.worker.config import Settings
 
 DIES_AT = "TEST_DIES_AT"
 HURRY = Pace(
-    lease=3.0, idle=0.05, first_look=0.2, last_look=1.0, settled=2.0, busy=0.3, restart=0.1, first_retry=0.1
-)
+    lease=3.0, idle=0.05, first_look=0.2, last_look=1.0, settled=2.0, busy=0.3, behind=0.5, restart=0.1,
+    first_retry=0.1,
+)  # fmt: skip
 
 
 async def _die() -> None:

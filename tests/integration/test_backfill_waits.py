@@ -3,15 +3,33 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from services.sandbox.setup import Setup
 from services.sandbox.stock import Sizes
 from services.sandbox.weather import Mishap, Weather
+from services.worker import backfill_work
 from tests.integration.backfill_kit import Shop, begin, shop
 from tests.integration.backfill_worker import HURRY
 from tests.waiting import poll
 
 SIZES = Sizes(orders=60)
 PUT_OFF = "UPDATE worker.backfills SET reason = 'the shop is frozen', due_at = now() + interval '1 hour'"
+STUCK = "SELECT bool_and(reason LIKE 'its handlers are behind%') FROM worker.backfills WHERE resource = 'customers'"
+LIKE_IT = """
+INSERT INTO worker.backfills (id, shop, resource, since, status, operation, asked_at, snapshot_at)
+SELECT gen_random_uuid(), n || '.myshopify.com', resource, since, status, operation, asked_at, snapshot_at
+FROM worker.backfills, generate_series(1, 5) AS n WHERE id = $1
+"""
+ITS_WORK = """
+WITH new AS (
+    INSERT INTO worker.messages (id, type, shop, time, content_type, body, correlation_id)
+    SELECT gen_random_uuid(), 'backfill.customers', shop, now(), 'application/json', '{}', id::text
+    FROM worker.backfills, generate_series(1, $2::int) WHERE resource = 'customers' AND id <> $1 RETURNING id
+)
+INSERT INTO worker.scheduled (source, message_id, lane, due_at, reason)
+SELECT 'worker', id, 'bulk', now() + interval '1 hour', 'retry' FROM new
+"""
 
 
 async def finished(one: Shop) -> bool:
@@ -48,3 +66,20 @@ async def test_a_start_whose_answer_is_lost_is_not_made_twice(database: str, tmp
         weather.shares.clear()
         assert (await one.over(identifier))["accepted"] == 60
         assert len(await one.operations()) == 1
+
+
+async def test_shops_whose_handlers_are_stuck_do_not_hold_up_the_others(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backfill_work, "AT_ONCE", 1)
+    async with shop(database, tmp_path, Setup(sizes=Sizes(orders=60, customers=260))) as one:
+        worker = await one.local(HANDLERS="tests.integration.stuck_handlers", BACKFILL_WAITING="100")
+        stuck = await begin(worker, "customers")
+        await one.reached(stuck, lambda row: "handlers are behind" in (row["reason"] or ""))
+        async with one.pool.acquire() as conn, conn.transaction():
+            await conn.execute(LIKE_IT, stuck)
+            await conn.execute(ITS_WORK, stuck, 100)
+        await poll(lambda: one.pool.fetchval(STUCK))
+        row = await one.over(await begin(worker, "orders"))
+        assert (row["status"], row["accepted"]) == ("completed", 60)
+        assert (await one.row(stuck))["accepted"] == 250
