@@ -100,6 +100,17 @@ async def cancel(conn: Connection, identifier: UUID, reason: str) -> None:
     await conn.execute(CANCEL, identifier, reason)
 
 
+CANCEL_SHOP = """
+UPDATE worker.backfills SET status = 'cancelling', reason = $3, due_at = now(), failures = 0
+WHERE shop = $1 AND created_at <= $2 AND ended_at IS NULL AND status <> 'cancelling'
+"""
+
+
+async def cancel_shop(conn: Connection, shop: str, uninstalled_at: datetime, reason: str) -> None:
+    """The same for all that were asked for by an install that is over; what a fresh one asked for stays."""
+    await conn.execute(CANCEL_SHOP, shop, uninstalled_at, reason)
+
+
 CLAIM = """
 UPDATE worker.backfills SET holder = $1, leased_until = now() + $2
 WHERE id = (

@@ -1,7 +1,7 @@
 """What waits for an install that is over is cancelled, where its handler says that it needs the install.
 
 An uninstall may come late, after work of a fresh install. What belongs to the dead one is told by time: what happened
-up to the uninstall. Critical work (compliance, lifecycle) is done whatever happens to an install.
+up to the uninstall. Critical work (compliance, lifecycle) is done whatever happens to an install. Its backfills end.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from libs.common.outbox.end_store import Attempt
 from libs.common.outbox.faults import FaultPoints
 from libs.common.runtime.handlers import Registry
 from libs.common.runtime.outcomes import Later
-from services.worker import metrics
+from services.worker import backfill_store, metrics
 
 CONSUMER = "worker"
 LANES = tuple(lane for lane in Lane if lane is not Lane.CRITICAL)
@@ -82,6 +82,7 @@ class Sweep:
         Raises `Later` until it finds nothing any more, waiting or in somebody's hand. Broken off, it begins anew: what
         it had cancelled is not there any more.
         """
+        await self._end_backfills(install)
         if self._turn.locked():  # a slow look may not take all of a worker's places
             raise Later(_BUSY_SECONDS, "the work of another shop is being cancelled")
         swept = Swept()
@@ -95,6 +96,14 @@ class Sweep:
             )  # fmt: skip
         if swept.cancelled or swept.held:
             raise Later(_AGAIN_SECONDS, f"{swept.cancelled} cancelled, {swept.held} in somebody's hand")
+
+    async def _end_backfills(self, install: EndedInstall) -> None:
+        """Who reads a file asks Shopify nothing, and would not find out."""
+        at = install.uninstalled_at.isoformat(timespec="seconds")
+        reason = f"the shop removed the app at {at}"
+        async with connection(self._pool, self._timeout) as conn:
+            with database_away_named():
+                await backfill_store.cancel_shop(conn, install.shop, install.uninstalled_at, reason)
 
     async def _sweep(self, install: EndedInstall, source: str, swept: Swept) -> None:
         work = await self._look(install, source)

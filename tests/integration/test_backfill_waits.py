@@ -1,6 +1,7 @@
 """What a backfill waits for, and what makes it go on before its time."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.waiting import poll
 
 SIZES = Sizes(orders=60)
 PUT_OFF = "UPDATE worker.backfills SET reason = 'the shop is frozen', due_at = now() + interval '1 hour'"
+SWEPT = "SELECT count(*) FROM worker.history WHERE type = 'install.ended'"
 STUCK = "SELECT bool_and(reason LIKE 'its handlers are behind%') FROM worker.backfills WHERE resource = 'customers'"
 LIKE_IT = """
 INSERT INTO worker.backfills (id, shop, resource, since, status, operation, asked_at, snapshot_at)
@@ -83,3 +85,21 @@ async def test_shops_whose_handlers_are_stuck_do_not_hold_up_the_others(
         row = await one.over(await begin(worker, "orders"))
         assert (row["status"], row["accepted"]) == ("completed", 60)
         assert (await one.row(stuck))["accepted"] == 250
+
+
+async def test_an_uninstall_ends_what_its_install_asked_for_and_nothing_newer(
+    database: str, tmp_path: Path
+) -> None:
+    async with shop(database, tmp_path, Setup(sizes=Sizes(customers=260))) as one:
+        worker = await one.local(HANDLERS="tests.integration.stuck_handlers", BACKFILL_WAITING="100")
+        before = datetime.now(UTC).isoformat()
+        identifier = await begin(worker, "customers")
+        await one.reached(identifier, lambda row: row["accepted"] == 250)
+        await one.tell("auth", "install.ended", {"generation": 1, "uninstalled_at": before})
+        await poll(lambda: one.pool.fetchval(SWEPT))
+        assert (await one.row(identifier))["status"] == "reading"
+        now = datetime.now(UTC).isoformat()
+        await one.tell("auth", "install.ended", {"generation": 2, "uninstalled_at": now})
+        row = await one.over(identifier)
+        assert (row["status"], row["accepted"]) == ("cancelled", 250)
+        assert row["reason"].startswith("the shop removed the app at 2")
