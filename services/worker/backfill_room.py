@@ -4,15 +4,18 @@ Reading pauses while they are behind, and gives its turn back where that lasts: 
 would keep all others from having one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from uuid import UUID
 
 from libs.common.clock import Clock
 from libs.common.errors import ShopbusError
+from libs.common.outbox.claim_store import FIRST_ID
 from services.worker import backfill_room_store, metrics
 from services.worker.backfill_store import Backfill
 from services.worker.service import Books
 
 LOOKED_AT = 10  # times the messages that may wait: as far as the bulk lane is looked through
+_SWEEP_SECONDS = 10.0
 _PAUSES = (0.25, 0.5, 1.0, 2.0)  # seconds
 
 
@@ -23,6 +26,14 @@ class Behind(ShopbusError):
         super().__init__("its handlers are behind, or other work of the bulk lane is")
 
 
+@dataclass(slots=True)
+class _Spot:
+    """Where the bulk lane begins, for all jobs of a process: before it are rows that were worked on."""
+
+    hint: UUID = FIRST_ID
+    next_sweep: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Room:
     """Looks for every job of a process."""
@@ -30,6 +41,7 @@ class Room:
     books: Books
     clock: Clock
     most_waiting: int  # messages of one job
+    _spot: _Spot = field(default_factory=_Spot)
 
     async def check(self, held: Backfill) -> None:
         """Raises `Behind`."""
@@ -48,6 +60,18 @@ class Room:
         raise Behind
 
     async def _is_there(self, held: Backfill) -> bool:
+        since = self._since()
         async with self.books.open() as conn:
-            waiting = await backfill_room_store.waiting(conn, held.id, LOOKED_AT * self.most_waiting)
-        return waiting < self.most_waiting
+            found = await backfill_room_store.waiting(
+                conn, held.id, LOOKED_AT * self.most_waiting, since=since
+            )
+        if found.first is not None:
+            self._spot.hint = found.first
+        return found.number < self.most_waiting
+
+    def _since(self) -> UUID:
+        """Now and then from the start: what was put off comes back to the lane with the id it had."""
+        if self.clock.monotonic() < self._spot.next_sweep:
+            return self._spot.hint
+        self._spot.next_sweep = self.clock.monotonic() + _SWEEP_SECONDS
+        return FIRST_ID

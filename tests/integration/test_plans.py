@@ -32,11 +32,15 @@ from libs.common.outbox.end_store import Attempt, Ending
 from libs.common.outbox.list_store import FIRST_ID, LAST_ID, Place, Window
 from libs.common.outbox.names import bind
 from libs.common.outbox.put_store import Outgoing
+from services.worker import backfill_room_store
 from tests.integration.places import PLAN
 
 ROWS = 50_000  # in the outbox, in history, and a tenth of it in failed and scheduled
 SHOP, NOW = "first.myshopify.com", datetime.now(UTC)
-TABLES = ("webhooks.messages", "webhooks.outbox", "worker.scheduled", "worker.failed", "worker.history")
+TABLES = (
+    "webhooks.messages", "webhooks.outbox", "worker.messages", "worker.outbox", "worker.scheduled", "worker.failed",
+    "worker.history",
+)  # fmt: skip
 
 IDS = """
 CREATE FUNCTION pg_temp.id(n bigint) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
@@ -67,6 +71,15 @@ FROM generate_series(1, $1::bigint / 10) AS n
 INSERT INTO worker.scheduled (source, message_id, lane, due_at, reason)
 SELECT 'webhooks', pg_temp.id(2 * $1 + $1 / 10 + n), 'default', now() + interval '1 hour', 'retry'
 FROM generate_series(1, $1::bigint / 10) AS n WHERE $2 <> ''
+""",
+    """
+INSERT INTO worker.messages (id, type, shop, time, content_type, correlation_id, body)
+SELECT pg_temp.id(n), 'backfill.orders', $2, now(), 'application/json', 'a backfill', '{}'
+FROM generate_series(1, $1::bigint / 10) AS n
+""",
+    """
+INSERT INTO worker.outbox (destination, lane, id)
+SELECT 'worker', 'bulk', pg_temp.id(n) FROM generate_series(1, $1::bigint / 10) AS n WHERE $2 <> ''
 """,
 )
 
@@ -126,6 +139,10 @@ def walk(place: Place, **window: object) -> Work:
     """A page of ten, looking through a hundred rows."""
     seen = Window(**window)  # type: ignore[arg-type]
     return lambda conn: list_store.walk(conn, place, "webhooks", "worker", seen, limit=10, depth=100)
+
+
+def room(since: UUID) -> Work:
+    return lambda conn: backfill_room_store.waiting(conn, uuid4(), 100, since=since)
 
 
 def replay(number: int) -> Work:
@@ -199,6 +216,9 @@ def hot() -> Iterator[tuple[str, Work, int]]:
     yield "forget", lambda c: retention_store.forget(c, "webhooks", ["worker"], IN_HISTORY), 600
     yield "gauge of what is scheduled", lambda c: gauge_store.scheduled(c, "worker", 100), 200
 
+    for since in (FIRST_ID, message(ROWS // 20).id):
+        yield f"room for a backfill from {since}", room(since), 250
+
 
 def background() -> Iterator[tuple[str, Work, int]]:
     """What is done at intervals, on tables whose statistics have had the time to be made."""
@@ -269,6 +289,10 @@ async def test_claims_and_ends_take_the_primary_key(conn: "asyncpg.Connection[An
     assert await scans(conn, claim_store.CLAIM, *claim) == {"outbox_pkey", "messages_pkey"}
     end = ("worker", "default", message(1).id, "webhooks", "t", SHOP, "completed", "h", "postgres", NOW, NOW)
     assert await scans(conn, end_store.END_ONE, *end) == {"outbox_pkey"}
+    room_for = ("a backfill", 100, FIRST_ID)
+    assert await scans(conn, backfill_room_store.WAITING, *room_for) == {
+        "outbox_pkey", "messages_pkey", "scheduled_due",
+    }  # fmt: skip
     window = (LAST_ID, FIRST_ID, 100, None, None, 10)
     assert await scans(conn, list_store.EVERYWHERE.page, *window) == {"messages_pkey"}
     assert await scans(conn, list_store.HISTORY.page, *window) == {"history_pkey"}
