@@ -225,13 +225,15 @@ class Steps:
             await backfill_store.again(conn, held, reason, held.attempt * self.pace.restart)
 
     async def _postpone(self, held: Backfill, error: Later) -> None:
-        if self.clock.now() - held.created_at > LONGEST_WAIT:
+        now = await self._as_it_is(held)
+        if now.stalled_at is not None and self.clock.now() - now.stalled_at > LONGEST_WAIT:
             await self._end(held, "failed", f"for {LONGEST_WAIT.days} days: {error}")
             return
-        await self._wait(held, str(error), error.seconds)
+        async with self.books.open() as conn:
+            await backfill_store.wait(conn, held, str(error), error.seconds, now.failures)
 
     async def _fail(self, held: Backfill, why: str, kind: str | None = None) -> None:
-        failures = await self._failures(held) + 1
+        failures = (await self._as_it_is(held)).failures + 1
         metrics.BACKFILL_FAILURES.labels(kind or held.status).inc()
         if failures > MOST_FAILURES:
             await self._end(held, "failed", f"{MOST_FAILURES} times in a row: {why}")
@@ -239,11 +241,10 @@ class Steps:
         async with self.books.open() as conn:
             await backfill_store.wait(conn, held, why, self.pace.retry(failures), failures)
 
-    async def _failures(self, held: Backfill) -> int:
-        """As they are now: reading may have come further before it failed."""
+    async def _as_it_is(self, held: Backfill) -> Backfill:
+        """Reading may have come further before it failed."""
         async with self.books.open() as conn:
-            now = await backfill_store.one(conn, held.id)
-        return now.failures if now else held.failures
+            return await backfill_store.one(conn, held.id) or held
 
     async def _stand(self, held: Backfill, why: str) -> None:
         async with self.books.open() as conn:

@@ -31,6 +31,7 @@ class Backfill:
     repeated: int
     withheld: int
     failures: int
+    stalled_at: datetime | None
     created_at: datetime
     due_at: datetime
     ended_at: datetime | None
@@ -42,7 +43,7 @@ ENDED = ("completed", "failed", "cancelled")
 
 _COLUMNS = """
 SELECT id, shop, resource, since, status, reason, attempt, asked_at, operation, snapshot_at, file_lines, position,
-       lines, accepted, repeated, withheld, failures, created_at, due_at, ended_at, holder
+       lines, accepted, repeated, withheld, failures, stalled_at, created_at, due_at, ended_at, holder
 FROM worker.backfills
 """
 
@@ -147,33 +148,37 @@ ASK = """
 UPDATE worker.backfills SET asked_at = now() WHERE id = $1 AND holder = $2 AND status = $3 RETURNING asked_at
 """
 UNASK = """
-UPDATE worker.backfills SET asked_at = NULL, reason = $4, due_at = now() + $5
+UPDATE worker.backfills SET asked_at = NULL, reason = $4, due_at = now() + $5, stalled_at = NULL
 WHERE id = $1 AND holder = $2 AND status = $3
 """
 BEGIN = """
 UPDATE worker.backfills
-SET status = 'running', operation = $4, snapshot_at = $5, reason = NULL, failures = 0, due_at = now() + $6
+SET status = 'running', operation = $4, snapshot_at = $5, reason = NULL, failures = 0, due_at = now() + $6,
+    stalled_at = NULL
 WHERE id = $1 AND holder = $2 AND status = $3
 """
 WATCH = """
-UPDATE worker.backfills SET file_lines = $4, due_at = now() + $5, reason = NULL, failures = 0
+UPDATE worker.backfills SET file_lines = $4, due_at = now() + $5, reason = NULL, failures = 0, stalled_at = NULL
 WHERE id = $1 AND holder = $2 AND status = $3
 """
 READ = """
-UPDATE worker.backfills SET status = 'reading', file_lines = $4, reason = NULL, failures = 0, due_at = now()
+UPDATE worker.backfills
+SET status = 'reading', file_lines = $4, reason = NULL, failures = 0, due_at = now(), stalled_at = NULL
 WHERE id = $1 AND holder = $2 AND status = $3
 """
 WAIT = """
-UPDATE worker.backfills SET reason = $4, due_at = now() + $5, failures = $6
+UPDATE worker.backfills
+SET reason = $4, due_at = now() + $5, failures = $6, stalled_at = coalesce(stalled_at, now())
 WHERE id = $1 AND holder = $2 AND status = $3
 """
 STAND = """
-UPDATE worker.backfills SET reason = $4, due_at = now() + $5 WHERE id = $1 AND holder = $2 AND status = $3
+UPDATE worker.backfills SET reason = $4, due_at = now() + $5, stalled_at = NULL
+WHERE id = $1 AND holder = $2 AND status = $3
 """
 AGAIN = """
 UPDATE worker.backfills
 SET status = 'waiting', reason = $4, due_at = now() + $5, attempt = attempt + 1, asked_at = NULL, operation = NULL,
-    snapshot_at = NULL, file_lines = 0, position = 0, lines = 0, failures = 0
+    snapshot_at = NULL, file_lines = 0, position = 0, lines = 0, failures = 0, stalled_at = NULL
 WHERE id = $1 AND holder = $2 AND status = $3
 """
 END = """
@@ -233,7 +238,7 @@ async def end(conn: Connection, held: Backfill, status: str, reason: str | None)
 ADVANCE = """
 UPDATE worker.backfills
 SET position = $5, lines = lines + $6, accepted = accepted + $7, repeated = repeated + $8, withheld = withheld + $9,
-    failures = 0, reason = NULL
+    failures = 0, reason = NULL, stalled_at = NULL
 WHERE id = $1 AND holder = $2 AND status = $3 AND position = $4
 RETURNING id
 """

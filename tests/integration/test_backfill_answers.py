@@ -11,6 +11,7 @@ import pytest
 
 from libs.common.clock import SystemClock
 from libs.common.outbox.faults import FaultPoints
+from libs.common.shopify.admin.errors import Throttled
 from services.worker import backfill_store
 from services.worker.backfill_bulk import BulkOperations, Operation
 from services.worker.backfill_reading import Reader
@@ -126,3 +127,18 @@ async def test_a_fault_of_ours_waits_longer_each_time_and_ends_the_job_at_last(j
     row = await job.step()
     assert (row["status"], row["ended_at"] is None) == ("failed", False)
     assert row["reason"].endswith("times in a row: a fault of ours, which is in the log")
+
+
+async def test_how_long_a_job_may_be_held_up_counts_from_when_that_began(job: Job) -> None:
+    await job.change("created_at = now() - interval '40 days'")
+    job.shopify.looked = Throttled(3.0, "the shop's points are used up")
+    first, second = await job.step(), await job.step()
+    assert (second["status"], second["failures"]) == ("running", 0)
+    assert first["stalled_at"] == second["stalled_at"] is not None
+    job.shopify.looked = operation("RUNNING")
+    assert (await job.step())["stalled_at"] is None
+    job.shopify.looked = Throttled(3.0, "the shop's points are used up")
+    await job.step()
+    await job.change("stalled_at = now() - interval '31 days'")
+    row = await job.step()
+    assert (row["status"], row["reason"]) == ("failed", "for 30 days: the shop's points are used up")

@@ -18,6 +18,7 @@ CREATE TABLE backfills (
     repeated     bigint NOT NULL DEFAULT 0,        -- that had become messages before, by an earlier bulk operation
     withheld     bigint NOT NULL DEFAULT 0,        -- of people or shops that were erased meanwhile
     failures     integer NOT NULL DEFAULT 0,       -- steps that failed in a row
+    stalled_at   timestamptz,                      -- since when Shopify lets no step succeed
     created_at   timestamptz NOT NULL DEFAULT now(),
     due_at       timestamptz NOT NULL DEFAULT now(),
     ended_at     timestamptz,
