@@ -30,6 +30,7 @@ from services.worker.service import Books
 
 MOST_ATTEMPTS = 3  # bulk operations for one job
 LOOKS_FOR_A_FILE = 8  # of an operation that is complete
+MOST_CANCELS = 8  # some minutes
 MOST_FAILURES = 120  # in a row; the waits between them are most of a day
 LONGEST_WAIT = timedelta(days=30)  # for a shop that is frozen, locked or has to authorise the app again
 
@@ -200,20 +201,37 @@ class Steps:
         return await self.bulk.look(held.shop, held.operation)
 
     async def _cancel(self, held: Backfill) -> None:
-        """Shopify is told where it can be; the job ends in any case."""
+        """Ends the job once Shopify was told to stop, or could not be told at several attempts."""
+        failures = held.failures
         try:
-            gid = held.operation
-            if gid is None and held.asked_at is not None:
-                found = await self._find(held, held.asked_at)
-                gid = found.gid if found else None
-            if gid is not None:
-                await self.bulk.cancel(held.shop, gid)
-        except (AdminError, Cancelled) as error:
+            seconds = await self._stop(held)
+        except Cancelled:
+            seconds = 0.0  # the app is gone, and its operations with it
+        except (AdminError, Later) as error:
+            failures += 1
+            is_over = isinstance(error, Never) or failures >= MOST_CANCELS
+            seconds = 0.0 if is_over else self.pace.retry(failures)
             _log.warning(
                 "A cancelled backfill's bulk operation may go on at Shopify.", backfill=str(held.id),
                 shop=held.shop, error=str(error),
             )  # fmt: skip
+        if seconds > 0:
+            async with self.books.open() as conn:
+                await backfill_store.wait(conn, held, held.reason, seconds, failures)
+            return
         await self._end(held, "cancelled", held.reason)
+
+    async def _stop(self, held: Backfill) -> float:
+        """Seconds until an operation will show that may have begun; 0 where none has, or it was told to stop."""
+        gid = held.operation
+        if gid is None and held.asked_at is not None:
+            found = await self._find(held, held.asked_at)
+            if found is None:
+                return self._unsettled(held.asked_at)
+            gid = found.gid
+        if gid is not None:
+            await self.bulk.cancel(held.shop, gid)
+        return 0.0
 
     async def _begin_again(self, held: Backfill, reason: str) -> None:
         if held.attempt >= MOST_ATTEMPTS:

@@ -214,7 +214,7 @@ async def read(conn: Connection, held: Backfill, lines: int) -> None:
     await conn.execute(READ, held.id, held.holder, held.status, lines)
 
 
-async def wait(conn: Connection, held: Backfill, reason: str, seconds: float, failures: int) -> None:
+async def wait(conn: Connection, held: Backfill, reason: str | None, seconds: float, failures: int) -> None:
     """The same step again after a while."""
     after = timedelta(seconds=seconds)
     await conn.execute(WAIT, held.id, held.holder, held.status, reason, after, failures)

@@ -11,11 +11,11 @@ import pytest
 
 from libs.common.clock import SystemClock
 from libs.common.outbox.faults import FaultPoints
-from libs.common.shopify.admin.errors import Throttled
+from libs.common.shopify.admin.errors import Throttled, Unavailable
 from services.worker import backfill_store
 from services.worker.backfill_bulk import BulkOperations, Operation
 from services.worker.backfill_reading import Reader
-from services.worker.backfill_steps import LOOKS_FOR_A_FILE, MOST_FAILURES, Pace, Steps
+from services.worker.backfill_steps import LOOKS_FOR_A_FILE, MOST_CANCELS, MOST_FAILURES, Pace, Steps
 from services.worker.service import Books
 from tests.session_tokens import SHOP
 
@@ -142,3 +142,43 @@ async def test_how_long_a_job_may_be_held_up_counts_from_when_that_began(job: Jo
     await job.change("stalled_at = now() - interval '31 days'")
     row = await job.step()
     assert (row["status"], row["reason"]) == ("failed", "for 30 days: the shop's points are used up")
+
+
+IN_FLIGHT = "status = 'cancelling', operation = NULL, asked_at = now(), reason = 'cancelled on request'"
+KNOWN = f"status = 'cancelling', operation = '{GID}', reason = 'cancelled on request'"
+
+
+async def test_a_start_in_flight_is_cancelled_once_it_shows(job: Job) -> None:
+    await job.change(IN_FLIGHT)
+    row = await job.step()
+    assert (row["status"], row["reason"]) == ("cancelling", "cancelled on request")
+    assert row["due_at"] > datetime.now(UTC)
+    job.shopify.found = operation("RUNNING")
+    row = await job.step()
+    assert (row["status"], row["reason"], job.shopify.told_to_stop) == (
+        "cancelled", "cancelled on request", [GID],
+    )  # fmt: skip
+
+
+async def test_and_is_taken_for_none_where_it_does_not_show_in_time(job: Job) -> None:
+    await job.change(IN_FLIGHT)
+    await job.change("asked_at = now() - interval '46 seconds'")
+    assert ((await job.step())["status"], job.shopify.told_to_stop) == ("cancelled", [])
+
+
+async def test_shopify_is_told_to_stop_again_where_it_could_not_listen(job: Job) -> None:
+    await job.change(KNOWN)
+    job.shopify.cancelled = Throttled(3.0, "the shop's points are used up")
+    row = await job.step()
+    assert (row["status"], row["failures"], row["reason"]) == ("cancelling", 1, "cancelled on request")
+    job.shopify.cancelled = None
+    assert (await job.step())["status"] == "cancelled"
+    assert job.shopify.told_to_stop == [GID, GID]
+
+
+async def test_a_job_that_shopify_cannot_be_told_of_ends_all_the_same(job: Job) -> None:
+    await job.change(KNOWN)
+    job.shopify.cancelled = Unavailable("Shopify is away")
+    rows = [await job.step() for _ in range(MOST_CANCELS)]
+    assert [row["status"] for row in rows] == ["cancelling"] * (MOST_CANCELS - 1) + ["cancelled"]
+    assert rows[-1]["reason"] == "cancelled on request"
