@@ -42,8 +42,8 @@ async def _done(one: Shop, orders: int) -> None:
 
 
 async def test_each_order_is_taken_in_once_though_the_worker_is_killed(database: str, tmp_path: Path) -> None:
-    async with shop(database, tmp_path, Setup(sizes=Sizes(orders=2_000))) as one:
-        await run(one, 2_000, kills=1)
+    async with shop(database, tmp_path, Setup(sizes=Sizes(orders=600))) as one:
+        await run(one, 600, kills=1)
         assert [operation["status"] for operation in await one.operations()] == ["COMPLETED"]
 
 
