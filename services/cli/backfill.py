@@ -155,7 +155,8 @@ def _row(one: Json, now: datetime) -> tuple[object, ...]:
 
 
 def _has_all(one: Json) -> bool:
-    return one["status"] == "completed" and one["file"]["lines_read"] >= one["file"]["lines"]
+    file = one["file"]
+    return bool(one["status"] == "completed" and file["lines_read"] >= file["lines"])
 
 
 def _share(part: int, whole: int) -> str:
