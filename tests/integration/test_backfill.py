@@ -169,10 +169,11 @@ async def _started(one: Shop, mutation: str) -> str:
 async def test_reading_waits_for_the_handlers_and_can_be_cancelled(database: str, tmp_path: Path) -> None:
     async with shop(database, tmp_path, Setup(sizes=SIZES)) as one:
         worker = await one.local(HANDLERS="tests.integration.stuck_handlers", BACKFILL_WAITING="100")
+        before = await metric(worker, PAUSES)
         identifier = await begin(worker, "customers")
-        await poll(lambda: metric(worker, PAUSES), within=30)
-        row = await one.row(identifier)
+        row = await one.reached(identifier, lambda row: "handlers are behind" in (row["reason"] or ""))
         assert (row["status"], row["accepted"]) == ("reading", PACK)
+        assert await metric(worker, PAUSES) == before + 1
         assert (await answer(worker, "POST", f"/{identifier}/cancel"))[0] == 202
         row = await one.over(identifier)
         assert (row["status"], row["accepted"]) == ("cancelled", PACK)

@@ -81,7 +81,7 @@ async def test_shops_whose_handlers_are_stuck_do_not_hold_up_the_others(
         async with one.pool.acquire() as conn, conn.transaction():
             await conn.execute(LIKE_IT, stuck)
             await conn.execute(ITS_WORK, stuck, 100)
-        await poll(lambda: one.pool.fetchval(STUCK))
+        await poll(lambda: one.pool.fetchval(STUCK), within=60)
         row = await one.over(await begin(worker, "orders"))
         assert (row["status"], row["accepted"]) == ("completed", 60)
         assert (await one.row(stuck))["accepted"] == 250
@@ -96,7 +96,7 @@ async def test_an_uninstall_ends_what_its_install_asked_for_and_nothing_newer(
         identifier = await begin(worker, "customers")
         await one.reached(identifier, lambda row: row["accepted"] == 250)
         await one.tell("auth", "install.ended", {"generation": 1, "uninstalled_at": before})
-        await poll(lambda: one.pool.fetchval(SWEPT))
+        await poll(lambda: one.pool.fetchval(SWEPT), within=60)
         assert (await one.row(identifier))["status"] == "reading"
         now = datetime.now(UTC).isoformat()
         await one.tell("auth", "install.ended", {"generation": 2, "uninstalled_at": now})
