@@ -265,6 +265,9 @@ async def test_an_outage_of_rabbitmq_loses_nothing_doubles_nothing_and_ends_by_i
             await traffic.more()
         await one.finished()
         assert traffic.refused == 0
+        await asyncio.gather(
+            trusted(one.producer), first.up(), second.up()
+        )  # a late confirm may have cost trust again
         last = await one.accept_many(20, "webhook.plain")
         await one.finished()
         traffic.accepted |= {f"last {identifier}": identifier for identifier in last}

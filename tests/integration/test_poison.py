@@ -58,7 +58,7 @@ async def test_poison_is_given_up_and_its_neighbours_are_all_done(database: str,
         assert set(await one.history()) == set(ids) - {ids[7]}
         assert await one.effects() == Counter(set(ids) - {ids[7]})
         assert failed[ids[7]]["reason"] == "poison"
-        assert "vanished" in orjson.loads(failed[ids[7]]["log"])[-1]["error"]
+        assert "ended with its worker" in orjson.loads(failed[ids[7]]["log"])[-1]["error"]
 
 
 @on("webhook.#", together=10)

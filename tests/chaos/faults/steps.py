@@ -119,12 +119,17 @@ WORKER: Mapping[Point, _Way] = {
 }
 
 _PRIVACY = "nobody is erased in a chaos run; tests/integration/test_fault_points_privacy.py"
+_BACKFILL = "no shop is backfilled in a chaos run; tests/integration/test_fault_points_backfill.py"
 _AUTH = "auth serves no deliveries; tests/integration/test_fault_points_auth.py"
 ELSEWHERE: Mapping[Point, str] = {
     "claimed, not relayed": "no other program listens in a chaos run; tests/integration/test_fault_points.py",
     "relayed, not ended": "no other program listens in a chaos run; tests/integration/test_fault_points.py",
     "replayed, not answered": "a replay has a second effect on purpose; tests/integration/test_fault_points.py",
     "some cancelled, not all": "no shop leaves in a chaos run; tests/integration/test_fault_points_sweep.py",
+    "some fed, not all": "no shop is reconciled in a chaos run; tests/integration/test_fault_points_reconcile.py",
+    "bulk operation begun, not kept": _BACKFILL,
+    "pack stored, not committed": _BACKFILL,
+    "pack committed, not announced": _BACKFILL,
     "rows erased, not committed": _PRIVACY,
     "rows erased, not answered": _PRIVACY,
     "install state taken, code not sent": _AUTH,
