@@ -10,7 +10,9 @@ from typing import Concatenate, ParamSpec, TypeVar
 import asyncpg
 
 from libs.common import logs
+from libs.common.clock import Clock
 from libs.common.db import Connection, connection, database_away_named
+from libs.common.errors import ShopbusError
 from libs.common.outbox.faults import FaultPoints
 from libs.common.runtime.calls import AdminApi
 from libs.common.shopify.admin.errors import Refused
@@ -38,6 +40,10 @@ _AT_ONCE = 4  # resources that are fetched at a time, and fed in one transaction
 _log = logs.logger("webhooks")
 
 
+class GoesOn(ShopbusError):
+    """The run has had its time, and got further: the next one goes on, after shops that are due meanwhile."""
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """Each step writes what it has done, so a run that dies is gone on with where it was."""
@@ -50,6 +56,8 @@ class Run:
     grip: Grip
     since: datetime  # what happened before was sent to nobody, or is not known any more
     granted: frozenset[str]
+    clock: Clock
+    deadline: float  # by the monotonic clock
     tally: Tally = field(default_factory=lambda: defaultdict(Counter))
 
     async def compare(self, family: Family, until: datetime, now: datetime, *, partial: bool) -> None:
@@ -70,6 +78,8 @@ class Run:
             passed = [hour for hour in open_hours if hour.end <= hour_of(reached)]
             await self._close(family, passed)
             open_hours = open_hours[len(passed) :]
+            if passed:
+                self._look_at_clock()
         await self._close(family, open_hours)
 
     async def _match(self, family: Family, listed: Sequence[Changed]) -> None:
@@ -96,6 +106,7 @@ class Run:
         for gap, fate in zip(there, fates, strict=True):
             self._count(gap.listed_at, fate)
         await self.faults.reach("some fed, not all")
+        self._look_at_clock()
 
     async def _fetch(self, family: Family, gap: Gap) -> Gap | None:
         """With its payload, or with what keeps it from having one; None for what has been deleted since."""
@@ -113,6 +124,11 @@ class Run:
             )
             problem = "the Admin API's answer has another shape, see the log"
         return Gap(gap.number, gap.topics, gap.listed_at, gap.updated_at, problem=problem)
+
+    def _look_at_clock(self) -> None:
+        """Only where something has been written, so that every run gets further."""
+        if self.clock.monotonic() >= self.deadline:
+            raise GoesOn
 
     def _count(self, at: datetime, fate: str) -> None:
         self.tally[hour_of(at)][fate] += 1

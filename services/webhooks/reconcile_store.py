@@ -47,7 +47,9 @@ class Fed:
 # A shop is compared from when its subscriptions had been looked after; after another install, from now on.
 TAKE_IN = """
 INSERT INTO webhooks.reconciled_shops AS r (shop, generation, since, due_at)
-SELECT shop, generation, checked_at, now() + $1::interval * random() FROM webhooks.subscription_shops AS s
+SELECT shop, generation, greatest(checked_at, (SELECT since FROM webhooks.arrivals_read)),
+       now() + $1::interval * random()
+FROM webhooks.subscription_shops AS s
 WHERE ended_at IS NULL AND checked_at IS NOT NULL
   AND NOT EXISTS (SELECT FROM webhooks.reconciled_shops WHERE shop = s.shop AND generation = s.generation)
 ON CONFLICT (shop) DO UPDATE SET generation = excluded.generation, since = now(), error = NULL
@@ -129,15 +131,16 @@ async def finish(
     await conn.execute(FINISH, shop, holder, every, list(denied), until)
 
 
-FORGET_HOURS = "DELETE FROM webhooks.reconciled_hours WHERE shop = $1 AND hour < now() - $2::interval"
-FORGET_FED = "DELETE FROM webhooks.reconciled WHERE shop = $1 AND updated_at < now() - $2::interval"
-FORGET_ARRIVALS = "DELETE FROM webhooks.arrivals WHERE shop = $1 AND updated_at < now() - $2::interval"
+# Behind the shops that are due already. Not ended, so whoever has asked waits on.
+PAUSE = """
+UPDATE webhooks.reconciled_shops SET holder = NULL, leased_until = NULL, due_at = now()
+WHERE shop = $1 AND holder = $2
+"""
 
 
-async def forget(conn: Connection, shop: str, keep: timedelta) -> None:
-    """Deletes of a shop what is older than the retention."""
-    for statement in (FORGET_HOURS, FORGET_FED, FORGET_ARRIVALS):
-        await conn.execute(statement, shop, keep)
+async def pause(conn: Connection, shop: str, holder: UUID) -> None:
+    """The run has had its time, and is gone on with in turn."""
+    await conn.execute(PAUSE, shop, holder)
 
 
 FAIL = """
@@ -247,9 +250,14 @@ class Page:
     fed: Sequence[asyncpg.Record]
 
 
+async def state(conn: Connection, shop: str) -> asyncpg.Record | None:
+    """How it stands with the shop's runs; None for a shop that is not compared."""
+    return await conn.fetchrow(SHOP, shop)
+
+
 async def page(conn: Connection, shop: str, since: datetime, until: datetime, limit: int) -> Page | None:
     """The ledger of these hours; None for a shop that is not compared."""
-    row = await conn.fetchrow(SHOP, shop)
+    row = await state(conn, shop)
     if row is None:
         return None
     hours = await conn.fetch(HOURS, shop, since, until)

@@ -8,10 +8,11 @@ CREATE TABLE arrivals (
     PRIMARY KEY (shop, family, resource_id)
 ) WITH (fillfactor = 90);
 
--- Up to which message they have been read.
+-- Since when, and up to which message they have been read.
 CREATE TABLE arrivals_read (
-    one   boolean PRIMARY KEY DEFAULT true CHECK (one),
-    upto  uuid
+    one    boolean PRIMARY KEY DEFAULT true CHECK (one),
+    since  timestamptz NOT NULL DEFAULT now() - interval '1 day',  -- no shop is compared from before it
+    upto   uuid
 );
 INSERT INTO arrivals_read DEFAULT VALUES;
 
@@ -62,6 +63,7 @@ CREATE TABLE reconciled (
     PRIMARY KEY (shop, family, resource_id, updated_at, topic)
 );
 CREATE INDEX reconciled_shop ON reconciled (shop, updated_at);
+CREATE INDEX reconciled_missing ON reconciled (topic) WHERE message_id IS NULL;
 
 -- A reconciled payload is of a schema of its own: `2026-10+reconciled`.
 CREATE OR REPLACE VIEW deliveries AS
