@@ -122,9 +122,15 @@ class Reconciler:
         granted = await reconcile_api.scopes(self.admin, shop.name)
         known_until, now, keep = await self.arrivals.catch_up(), self.clock.now(), timedelta(days=self.days)
         until = second_of(min(now - timedelta(seconds=self.grace), known_until))
+        names = [family.name for family in self.families if family.scope in granted]
+        since = await self._do(reconcile_store.take_families, grip.shop, grip.holder, names)
+        if since is None:
+            raise TakenOver
+        earliest = second_of(max(shop.since, now - _KNOWN * keep))
         run = Run(
             self.pool, self.admin, self.feeder, self.faults, self.timeout, grip,
-            second_of(max(shop.since, now - _KNOWN * keep)), granted, self.clock, self.clock.monotonic() + self.longest,
+            {name: max(at, earliest) for name, at in since.items()}, granted, shop.denied,
+            self.clock, self.clock.monotonic() + self.longest,
         )  # fmt: skip
         denied = await self._compare_families(run, until, now, partial=shop.asked)
         proven = until if shop.asked else hour_of(until)
@@ -136,8 +142,8 @@ class Reconciler:
         self, run: Run, until: datetime, now: datetime, *, partial: bool
     ) -> list[str]:
         """Those that are denied; the first other error is raised when all have had their turn."""
-        granted = [family for family in self.families if family.scope in run.granted]
-        denied = [family.name for family in self.families if family not in granted]
+        granted = [family for family in self.families if family.name in run.since]
+        denied = [family.name for family in self.families if family.name not in run.since]
         failed = list[Exception]()
         for family in granted:
             try:

@@ -52,15 +52,24 @@ def state(shop: Row) -> Json:
 
 
 def report(
-    question: Question, shop: Row, hours: Sequence[Row], fed: Sequence[Row], families: Sequence[Family]
+    question: Question,
+    shop: Row,
+    since: Mapping[str, datetime],
+    hours: Sequence[Row],
+    fed: Sequence[Row],
+    families: Sequence[Family],
 ) -> Json:
-    """The ledger's answer."""
+    """The ledger's answer; `since` is by family, of those that may have begun later than their shop."""
     window = question.window(shop["since"])
-    compared = [family.name for family in families if family.name not in shop["denied"]]
+    compared = {
+        family.name: Span(max(window.start, since.get(family.name, window.start)), window.end)
+        for family in families
+        if family.name not in shop["denied"]
+    }
     by_hour = {(row["family"], row["hour"]): row for row in hours}
-    unproven = list(_unproven(question, window, compared, by_hour))
+    unproven = list(_unproven(question, compared, by_hour))
     late = _late(fed)
-    until = min((_proven_until(window, name, by_hour) for name in compared), default=window.start)
+    until = min((_proven_until(mine, name, by_hour) for name, mine in compared.items()), default=window.start)
     return {
         **state(shop),
         "verdict": _verdict(window, until, hours, unproven),
@@ -86,16 +95,15 @@ def _verdict(window: Span, until: datetime, hours: Sequence[Row], unproven: Sequ
 
 
 def _unproven(
-    question: Question, window: Span, compared: Sequence[str], by_hour: Mapping[tuple[str, datetime], Row]
+    question: Question, compared: Mapping[str, Span], by_hour: Mapping[tuple[str, datetime], Row]
 ) -> Iterator[Json]:
     """Hours that nobody has looked at to their end, although it was time."""
-    for span in window.hours():
-        hour = hour_of(span.start)
-        if hour + HOUR + question.patience > question.now:
-            continue
-        for name in compared:
+    for name, window in compared.items():
+        for span in window.hours():
+            hour = hour_of(span.start)
             row = by_hour.get((name, hour))
-            if row is None or row["until"] < span.end:
+            was_time = hour + HOUR + question.patience <= question.now
+            if was_time and (row is None or row["until"] < span.end):
                 yield {"family": name, "hour": hour}
 
 

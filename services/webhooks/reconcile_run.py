@@ -2,9 +2,9 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Concatenate, ParamSpec, TypeVar
 
 import asyncpg
@@ -35,6 +35,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Tally = defaultdict[datetime, Counter[str]]
 
+_SECOND = timedelta(seconds=1)
 _AT_ONCE = 4  # resources that are fetched at a time, and fed in one transaction
 
 _log = logs.logger("webhooks")
@@ -54,8 +55,11 @@ class Run:
     faults: FaultPoints
     timeout: float
     grip: Grip
-    since: datetime  # what happened before was sent to nobody, or is not known any more
+    since: Mapping[
+        str, datetime
+    ]  # by family; what happened before was sent to nobody, or is not known any more
     granted: frozenset[str]
+    denied: frozenset[str]  # families, at the last run
     clock: Clock
     deadline: float  # by the monotonic clock
     tally: Tally = field(default_factory=lambda: defaultdict(Counter))
@@ -63,8 +67,18 @@ class Run:
     async def compare(self, family: Family, until: datetime, now: datetime, *, partial: bool) -> None:
         """Looks at all hours that are due."""
         known = await self._do(reconcile_store.looked, self.grip.shop, family.name)
-        for span in due(Span(self.since, until), known, now, partial=partial):
+        spans = due(Span(second_of(self.since[family.name]), until), known, now, partial=partial)
+        if not spans and family.name in self.denied:
+            await self._try(family, until)
+        for span in spans:
             await self._look(family, span)
+
+    async def _try(self, family: Family, until: datetime) -> None:
+        """Raises `AccessDenied` if it is so still: a family that was denied begins anew, without an hour to look at."""
+        async for _ in reconcile_api.changed(
+            self.admin, self.grip.shop, family, Span(until - _SECOND, until)
+        ):
+            return
 
     async def _look(self, family: Family, span: Span) -> None:
         """The hours that the list has passed are written down at once."""
@@ -89,7 +103,7 @@ class Run:
         gaps = []
         for one in listed:
             arrival = known.get(one.id)
-            if topics := lost(family, one, arrival, self.since):
+            if topics := lost(family, one, arrival, second_of(self.since[family.name])):
                 gaps.append(Gap(one.id, topics, one.updated_at, one.updated_at))
             else:
                 self._count(one.updated_at, _came_by(one, arrival))

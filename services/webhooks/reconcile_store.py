@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
+import orjson
 
 from libs.common.db import Connection
 from services.webhooks.reconcile_plan import Arrival, Looked
@@ -18,6 +19,7 @@ class Shop:
     name: str
     since: datetime
     asked: bool
+    denied: frozenset[str]  # families, at the last run
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +75,14 @@ WHERE shop = (
       AND (r.holder = $1 OR r.due_at <= now() AND (r.leased_until IS NULL OR r.leased_until <= now()))
     ORDER BY r.due_at LIMIT 1 FOR UPDATE OF r SKIP LOCKED
 )
-RETURNING shop, since, asked
+RETURNING shop, since, asked, denied
 """
 
 
 async def take_due(conn: Connection, holder: UUID, lease: timedelta) -> Shop | None:
     """The shop that has waited longest, or None."""
     row = await conn.fetchrow(TAKE_DUE, holder, lease)
-    return Shop(row["shop"], row["since"], row["asked"]) if row else None
+    return Shop(row["shop"], row["since"], row["asked"], frozenset(row["denied"])) if row else None
 
 
 ASK = """
@@ -113,9 +115,34 @@ async def hold(conn: Connection, shop: str, holder: UUID, lease: timedelta) -> b
 
 # A shop without anything missing is proven up to where this run looked. Spread, so that shops that were taken in
 # together do not stay together.
+# From when the shop is, if no run of it has come to its end yet. What is granted or wanted later was sent to nobody
+# before that.
+TAKE_FAMILIES = """
+UPDATE webhooks.reconciled_shops SET families = (
+    SELECT coalesce(jsonb_object_agg(name, coalesce(
+               families -> name, to_jsonb(CASE WHEN checked_at IS NULL THEN since ELSE now() END))), '{}')
+    FROM unnest($3::text[]) AS name)
+WHERE shop = $1 AND holder = $2 RETURNING families
+"""
+
+
+async def take_families(
+    conn: Connection, shop: str, holder: UUID, names: Sequence[str]
+) -> dict[str, datetime] | None:
+    """Since when each of them is compared, and no other any more; None if the shop is not this run's."""
+    text = await conn.fetchval(TAKE_FAMILIES, shop, holder, list(names))
+    return None if text is None else families(text)
+
+
+def families(text: str) -> dict[str, datetime]:
+    """Since when each family is compared, as the column says."""
+    return {name: datetime.fromisoformat(moment) for name, moment in orjson.loads(text).items()}
+
+
 FINISH = """
 UPDATE webhooks.reconciled_shops
 SET holder = NULL, leased_until = NULL, ended_at = now(), checked_at = now(), error = NULL, denied = $4,
+    families = families - $4::text[],
     asked = due_at < leased_until AND asked,
     due_at = CASE WHEN due_at < leased_until THEN due_at ELSE now() + $3::interval * (0.75 + random() / 2) END,
     proven_until = coalesce((SELECT min(hour) FROM webhooks.reconciled_hours
@@ -227,7 +254,7 @@ async def note(conn: Connection, shop: str, fed: Sequence[Fed]) -> None:
 
 
 SHOP = """
-SELECT r.shop, r.since, r.due_at, r.ended_at, r.checked_at, r.proven_until, r.denied, r.error,
+SELECT r.shop, r.since, r.due_at, r.ended_at, r.checked_at, r.proven_until, r.denied, r.families, r.error,
        coalesce(r.leased_until > now(), false) AS checking, s.ended_at IS NULL AS installed
 FROM webhooks.reconciled_shops AS r JOIN webhooks.subscription_shops AS s USING (shop) WHERE r.shop = $1
 """

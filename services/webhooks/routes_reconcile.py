@@ -49,7 +49,8 @@ class ReconciliationEndpoints:
         if page is None:
             raise _not_compared()
         more = len(page.fed) > MOST_LOST
-        answer = report(question, page.shop, page.hours, page.fed[:MOST_LOST], judged())
+        since = reconcile_store.families(page.shop["families"])
+        answer = report(question, page.shop, since, page.hours, page.fed[:MOST_LOST], judged())
         return json_response({**answer, "more_lost": more})
 
     async def show_state(self, request: web.Request) -> web.Response:

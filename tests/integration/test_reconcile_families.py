@@ -28,6 +28,16 @@ from tests.session_tokens import CLIENT_ID, SECRET, SHOP
 INSTALLED = """
 INSERT INTO webhooks.subscription_shops (shop, generation, checked_at) VALUES ($1, 1, now() - interval '5 hours')
 """
+EARLIER = """
+INSERT INTO webhooks.reconciled_shops (shop, generation, since, due_at, checked_at, families, denied)
+SELECT shop, generation, checked_at, now(), now(),
+       jsonb_build_object('orders', checked_at, 'gone', checked_at), '{customers}'
+FROM webhooks.subscription_shops WHERE shop = $1
+"""
+SINCE = """
+SELECT name, (moment #>> '{}')::timestamptz = since AS as_the_shop FROM webhooks.reconciled_shops,
+       jsonb_each(families) AS f(name, moment) WHERE shop = $1 ORDER BY name
+"""
 STATE = (
     "SELECT denied, error, checked_at IS NOT NULL AS checked FROM webhooks.reconciled_shops WHERE shop = $1"
 )
@@ -108,3 +118,18 @@ async def test_a_family_that_cannot_be_told_about_breaks_off_the_run_after_the_o
     found = await turn(database, settings, {broken: Unavailable("no answer")})
     others = sorted(family.name for family in FAMILIES if family.name != broken)
     assert found == {"denied": [], "error": "no answer", "checked": False, "compared": others}
+
+
+async def test_a_family_that_was_not_compared_is_from_now_on_and_feeds_nothing_that_was_sent_to_nobody(
+    database: str, settings: MakeSettings
+) -> None:
+    async with asyncpg.create_pool(database, min_size=1, max_size=4) as pool:
+        await pool.execute(INSTALLED, SHOP)
+        await pool.execute(EARLIER, SHOP)
+        async with reconciler(pool, database, settings, {"customers": AccessDenied("not yet")}) as one:
+            assert await one.turn(uuid4())
+        assert [tuple(row) for row in await pool.fetch(SINCE, SHOP)] == [
+            ("orders", True),
+            ("products", False),
+        ]
+        assert [row["family"] for row in await pool.fetch(COMPARED, SHOP)] == ["orders"]

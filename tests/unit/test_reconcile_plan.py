@@ -102,10 +102,17 @@ def row(hour: int, **changes: Any) -> dict[str, Any]:
     }
 
 
-def told(rows: list[dict[str, Any]], since: float = 0, now: float = 4) -> dict[str, Any]:
+def told(rows: list[dict[str, Any]], since: float = 0, now: float = 4, begun: float = -1) -> dict[str, Any]:
     shop = dict.fromkeys(("shop", "installed", "checked_at", "due_at", "ended_at", "checking", "error"))
     question = Question(Span(NOON + since * HOUR, NOON + now * HOUR), NOON + now * HOUR, 2 * HOUR)
-    return report(question, {**shop, "since": NOON - HOUR, "denied": []}, rows, [], [ORDERS])
+    return report(
+        question,
+        {**shop, "since": NOON - HOUR, "denied": []},
+        {"orders": NOON + begun * HOUR},
+        rows,
+        [],
+        [ORDERS],
+    )
 
 
 def test_the_ledger_proves_what_was_looked_at_without_a_gap() -> None:
@@ -125,3 +132,9 @@ def test_the_ledger_says_what_is_missing() -> None:
     found = told([row(0), row(1, missing=1, arrived=1)])
     assert (found["verdict"], found["proven_until"]) == ("missing", NOON + HOUR)
     assert found["families"][0]["missing"] == 1
+
+
+def test_the_ledger_asks_for_no_proof_from_before_a_family_was_compared() -> None:
+    found = told([row(2, until=NOON + 3 * HOUR)], now=5, begun=2.5)
+    assert (found["verdict"], found["proven_until"]) == ("complete", NOON + 3 * HOUR)
+    assert told([row(2)], now=5, begun=1.5)["verdict"] == "unproven"

@@ -30,6 +30,7 @@ CREATE TABLE reconciled_shops (
     checked_at    timestamptz,                     -- the last run that came to its end
     proven_until  timestamptz,                     -- nothing before it is missing
     denied        text[] NOT NULL DEFAULT '{}',    -- families whose scope the app does not have
+    families      jsonb NOT NULL DEFAULT '{}',     -- those that are compared, each with since when
     error         text                             -- why the last run did not come to its end
 );
 CREATE INDEX reconciled_shops_due ON reconciled_shops (due_at);
