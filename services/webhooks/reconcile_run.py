@@ -55,9 +55,8 @@ class Run:
     faults: FaultPoints
     timeout: float
     grip: Grip
-    since: Mapping[
-        str, datetime
-    ]  # by family; what happened before was sent to nobody, or is not known any more
+    # By family: what happened before was sent to nobody, or is not known any more.
+    since: Mapping[str, datetime]
     granted: frozenset[str]
     denied: frozenset[str]  # families, at the last run
     clock: Clock

@@ -11,7 +11,7 @@ from aiohttp import web
 from libs.common.clock import Clock
 from libs.common.db import connection, database_away_named
 from libs.common.web import Handler, Problem, json_response, note
-from services.webhooks import reconcile_store
+from services.webhooks import ledger_store, reconcile_store
 from services.webhooks.config import Settings
 from services.webhooks.params import moment_in, shop_in
 from services.webhooks.reconcile import Reconciler
@@ -45,7 +45,7 @@ class ReconciliationEndpoints:
         span = question.asked
         async with connection(self.pool, self.settings.database_timeout_seconds) as conn:
             with database_away_named():
-                page = await reconcile_store.page(conn, shop, hour_of(span.start), span.end, MOST_LOST + 1)
+                page = await ledger_store.page(conn, shop, hour_of(span.start), span.end, MOST_LOST + 1)
         if page is None:
             raise _not_compared()
         more = len(page.fed) > MOST_LOST
@@ -58,7 +58,7 @@ class ReconciliationEndpoints:
         shop = shop_in(request)
         async with connection(self.pool, self.settings.database_timeout_seconds) as conn:
             with database_away_named():
-                row = await reconcile_store.state(conn, shop)
+                row = await ledger_store.state(conn, shop)
         if row is None:
             raise _not_compared()
         return json_response(state(row))
