@@ -129,7 +129,7 @@ class Reconciler:
         earliest = second_of(max(shop.since, now - _KNOWN * keep))
         run = Run(
             self.pool, self.admin, self.feeder, self.faults, self.timeout, grip,
-            {name: max(at, earliest) for name, at in since.items()}, granted, shop.denied,
+            {name: max(at, earliest) for name, at in since.items()}, granted, shop.denied, shop.begun_at,
             self.clock, self.clock.monotonic() + self.longest,
         )  # fmt: skip
         denied = await self._compare_families(run, until, now, partial=shop.asked)

@@ -59,6 +59,7 @@ class Run:
     since: Mapping[str, datetime]
     granted: frozenset[str]
     denied: frozenset[str]  # families, at the last run
+    begun_at: datetime
     clock: Clock
     deadline: float  # by the monotonic clock
     tally: Tally = field(default_factory=lambda: defaultdict(Counter))
@@ -66,7 +67,9 @@ class Run:
     async def compare(self, family: Family, until: datetime, now: datetime, *, partial: bool) -> None:
         """Looks at all hours that are due."""
         known = await self._do(reconcile_store.looked, self.grip.shop, family.name)
-        spans = due(Span(second_of(self.since[family.name]), until), known, now, partial=partial)
+        spans = due(
+            Span(second_of(self.since[family.name]), until), known, now, partial=partial, begun=self.begun_at
+        )
         if not spans and family.name in self.denied:
             await self._try(family, until)
         for span in spans:

@@ -18,6 +18,7 @@ class Shop:
     name: str
     since: datetime
     asked: bool
+    begun_at: datetime
     denied: frozenset[str]  # families, at the last run
 
 
@@ -67,25 +68,30 @@ async def take_in(conn: Connection, spread: timedelta) -> None:
 # the end of the lease, by which the run under way knows at its end. What the holder still has broke off with Postgres.
 TAKE_DUE = """
 UPDATE webhooks.reconciled_shops
-SET holder = $1, leased_until = now() + $2::interval, due_at = now() + $2::interval
+SET holder = $1, leased_until = now() + $2::interval, due_at = now() + $2::interval,
+    begun_at = coalesce(begun_at, now())
 WHERE shop = (
     SELECT r.shop FROM webhooks.reconciled_shops AS r JOIN webhooks.subscription_shops AS s USING (shop)
     WHERE s.ended_at IS NULL
       AND (r.holder = $1 OR r.due_at <= now() AND (r.leased_until IS NULL OR r.leased_until <= now()))
     ORDER BY r.due_at LIMIT 1 FOR UPDATE OF r SKIP LOCKED
 )
-RETURNING shop, since, asked, denied
+RETURNING shop, since, asked, denied, begun_at
 """
 
 
 async def take_due(conn: Connection, holder: UUID, lease: timedelta) -> Shop | None:
     """The shop that has waited longest, or None."""
     row = await conn.fetchrow(TAKE_DUE, holder, lease)
-    return Shop(row["shop"], row["since"], row["asked"], frozenset(row["denied"])) if row else None
+    return (
+        Shop(row["shop"], row["since"], row["asked"], row["begun_at"], frozenset(row["denied"]))
+        if row
+        else None
+    )
 
 
 ASK = """
-UPDATE webhooks.reconciled_shops AS r SET due_at = now(), asked = true
+UPDATE webhooks.reconciled_shops AS r SET due_at = now(), asked = true, begun_at = NULL
 FROM webhooks.subscription_shops AS s WHERE r.shop = $1 AND s.shop = r.shop AND s.ended_at IS NULL
 RETURNING now()
 """
@@ -140,8 +146,8 @@ def families(text: str) -> dict[str, datetime]:
 
 FINISH = """
 UPDATE webhooks.reconciled_shops
-SET holder = NULL, leased_until = NULL, ended_at = now(), checked_at = now(), error = NULL, denied = $4,
-    families = families - $4::text[],
+SET holder = NULL, leased_until = NULL, begun_at = NULL, ended_at = now(), checked_at = now(), error = NULL,
+    denied = $4, families = families - $4::text[],
     asked = due_at < leased_until AND asked,
     due_at = CASE WHEN due_at < leased_until THEN due_at ELSE now() + $3::interval * (0.75 + random() / 2) END,
     proven_until = coalesce((SELECT min(hour) FROM webhooks.reconciled_hours
@@ -171,7 +177,7 @@ async def pause(conn: Connection, shop: str, holder: UUID) -> None:
 
 FAIL = """
 UPDATE webhooks.reconciled_shops
-SET holder = NULL, leased_until = NULL, ended_at = now(), error = $3,
+SET holder = NULL, leased_until = NULL, begun_at = NULL, ended_at = now(), error = $3,
     due_at = CASE WHEN due_at < leased_until THEN due_at ELSE now() + $4::interval END
 WHERE shop = $1 AND holder = $2
 """

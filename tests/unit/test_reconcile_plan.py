@@ -34,23 +34,31 @@ def looked(hour: float, *, until: float = 1.0, missing: int = 0, at: float = 2.0
 
 
 def test_hours_that_nobody_has_looked_at_are_looked_at_in_one_go() -> None:
-    assert hours(due(Span(NOON + MINUTE * 30, NOON + 3 * HOUR), {}, NOON + 4 * HOUR)) == [(0.5, 3.0)]
+    assert hours(
+        due(Span(NOON + MINUTE * 30, NOON + 3 * HOUR), {}, NOON + 4 * HOUR, begun=NOON + 4 * HOUR)
+    ) == [(0.5, 3.0)]
 
 
 def test_an_hour_that_has_only_begun_is_looked_at_where_a_person_asks() -> None:
     whole = Span(NOON, NOON + 1.5 * HOUR)
-    assert hours(due(whole, {}, NOON + 2 * HOUR)) == [(0.0, 1.0)]
-    assert hours(due(whole, {}, NOON + 2 * HOUR, partial=True)) == [(0.0, 1.5)]
+    assert hours(due(whole, {}, NOON + 2 * HOUR, begun=NOON + 2 * HOUR)) == [(0.0, 1.0)]
+    assert hours(due(whole, {}, NOON + 2 * HOUR, begun=NOON + 2 * HOUR, partial=True)) == [(0.0, 1.5)]
 
 
 def test_what_was_looked_at_is_due_again_when_a_day_old_or_while_something_is_missing() -> None:
     known = dict([looked(0), looked(1), looked(2, missing=1), looked(3, until=0.5), looked(4, at=25.5)])
     whole = Span(NOON, NOON + 5 * HOUR)
-    assert hours(due(whole, known, NOON + 6 * HOUR)) == [(2.0, 4.0)]
-    assert hours(due(whole, known, NOON + 26 * HOUR)) == [(0.0, 4.0)]
-    assert hours(due(whole, known, NOON + 40 * HOUR)) == [(0.0, 4.0)], (
+    assert hours(due(whole, known, NOON + 6 * HOUR, begun=NOON + 6 * HOUR)) == [(2.0, 4.0)]
+    assert hours(due(whole, known, NOON + 26 * HOUR, begun=NOON + 26 * HOUR)) == [(0.0, 4.0)]
+    assert hours(due(whole, known, NOON + 40 * HOUR, begun=NOON + 40 * HOUR)) == [(0.0, 4.0)], (
         "the fifth was looked at when it was a day old"
     )
+
+
+def test_a_run_that_goes_on_does_not_look_again_at_what_it_has_found_missing() -> None:
+    known = dict([looked(0, missing=1, at=5.0), looked(1, missing=1, at=2.5)])
+    whole = Span(NOON, NOON + 2 * HOUR)
+    assert hours(due(whole, known, NOON + 6 * HOUR, begun=NOON + 4 * HOUR)) == [(1.0, 2.0)]
 
 
 def changed(updated: float, **moments: float) -> Changed:

@@ -26,6 +26,7 @@ CREATE TABLE reconciled_shops (
     asked         boolean NOT NULL DEFAULT false,  -- by a person: the hour that has begun is looked at too
     holder        uuid,                            -- the run under way
     leased_until  timestamptz,
+    begun_at      timestamptz,                     -- the run that has not ended, in however many turns
     ended_at      timestamptz,                     -- the last run, however it ended
     checked_at    timestamptz,                     -- the last run that came to its end
     proven_until  timestamptz,                     -- nothing before it is missing
