@@ -126,6 +126,10 @@ class Api:
         """What the ledger says of a shop and a time."""
         return await self._call("GET", "/webhooks/reconciliation", query)
 
+    async def reconciliation_state(self, shop: str) -> Json:
+        """How it stands with the shop's comparisons."""
+        return await self._call("GET", "/webhooks/reconciliation/state", {"shop": shop})
+
     async def reconcile(self, shop: str) -> Json:
         """Has a shop compared with Shopify now."""
         return await self._call("POST", "/webhooks/reconciliation", {"shop": shop})

@@ -72,18 +72,23 @@ def _found(shop: str, since: str, until: str | None, *, fix: bool, wait: float, 
 
 
 async def _fix(api: Api, shop: str, wait: float) -> None:
-    """Waits until a run that began after the question has ended."""
+    """Waits until a run that began after the question has ended; raises `Refused` where it broke off."""
     asked = (await api.reconcile(shop))["asked_at"]
     until = monotonic() + wait
-    while not _has_ended(await api.reconciliation({"shop": shop}), asked):
+    while not _has_ended(found := await api.reconciliation_state(shop), asked):
         if monotonic() > until:
             raise Refused(f"the comparison goes on after {duration(wait)}: ask again without --fix")
         await asyncio.sleep(_LOOK_SECONDS)
+    if found["error"]:
+        raise Refused(f"the comparison broke off: {clean(found['error'])}")
 
 
 def _has_ended(found: Json, asked: str) -> bool:
-    ended, begun = read_time(found["ended_at"]), read_time(asked)
-    return not found["checking"] and ended is not None and begun is not None and ended >= begun
+    """A run that was under way already leaves the shop due since the question."""
+    ended, due, begun = (read_time(text) for text in (found["ended_at"], found["due_at"], asked))
+    if found["checking"] or ended is None or due is None or begun is None:
+        return False
+    return ended >= begun and due > begun
 
 
 def _show(found: Json, *, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import asyncpg
 
@@ -14,8 +15,9 @@ from libs.common.privacy.tombstones import Tombstones
 from libs.common.runtime.calls import AdminApi
 from libs.common.shopify.admin.open import open_admin
 from libs.common.tasks import Part
-from services.webhooks.arrivals import SETTLE_SECONDS, Arrivals
+from services.webhooks.arrivals import Arrivals
 from services.webhooks.config import Settings
+from services.webhooks.forget import Forgetting
 from services.webhooks.reconcile import Reconciler
 from services.webhooks.reconcile_feed import Feeder
 from services.webhooks.reconcile_gauges import ReconcileGauges
@@ -32,6 +34,7 @@ class ApiWork:
     keeper: Keeper | None = None
     reconciler: Reconciler | None = None
     gauges: ReconcileGauges | None = None
+    forgetting: Forgetting | None = None
 
     def parts(self) -> dict[str, Part]:
         """What runs for as long as the service does."""
@@ -41,6 +44,8 @@ class ApiWork:
         if self.reconciler is not None and self.gauges is not None:
             found |= {f"reconciler {number}": self.reconciler.run for number in range(1, _RUNS + 1)}
             found |= {"arrivals": self.reconciler.arrivals.run, "reconciler gauges": self.gauges.run}
+        if self.forgetting is not None:
+            found["reconciler forgetting"] = self.forgetting.run
         return found
 
     def wake(self) -> None:
@@ -78,7 +83,8 @@ async def open_api_work(
         reconciler = reconciler_of(
             settings, pool, admin, producer, tombstones, clock, faults or FaultPoints()
         )
-        yield ApiWork(keeper, reconciler, ReconcileGauges(pool, clock, timeout))
+        forgetting = Forgetting(pool, clock, timeout, timedelta(days=settings.retention_days))
+        yield ApiWork(keeper, reconciler, ReconcileGauges(pool, clock, timeout), forgetting)
 
 
 def reconciler_of(
@@ -93,8 +99,8 @@ def reconciler_of(
     """A reconciler by the settings."""
     timeout, days = settings.database_timeout_seconds, settings.retention_days
     every, grace = settings.reconcile_every_seconds, settings.reconcile_grace_seconds
-    arrivals = Arrivals(pool, clock, timeout, min(SETTLE_SECONDS, grace))
+    arrivals = Arrivals(pool, clock, timeout, settings.settle_seconds)
     feeder = Feeder(pool, producer, tombstones, settings.shopify_api_version, timeout)
     return Reconciler(
-        pool, admin, arrivals, feeder, clock, timeout, every, grace, days, faults
+        pool, admin, arrivals, feeder, clock, timeout, every, grace, days, faults, settings.reconcile_run_seconds
     )  # fmt: skip

@@ -19,10 +19,8 @@ from services.webhooks import arrivals_store, metrics
 from services.webhooks.arrivals_store import Delivered, Seen
 from services.webhooks.reconcile_plan import FAMILIES, Family, second_of
 
-SETTLE_SECONDS = 60.0  # an id may be so much older than the commit of its row
 _EVERY_SECONDS = 15.0
 _AT_ONCE, _MOST_BYTES = 200, 8 * 1024 * 1024
-_FIRST = timedelta(days=1)  # read at first: shops are compared from their first check of subscriptions on
 _LARGEST_ID = 2**63 - 1
 
 _BY_TYPE: Mapping[str, tuple[Family, str]] = {
@@ -40,7 +38,7 @@ class Arrivals:
     pool: asyncpg.Pool
     clock: Clock
     timeout: float
-    settle: float = SETTLE_SECONDS
+    settle: float  # seconds that an id may be older than the commit of its row
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -53,7 +51,9 @@ class Arrivals:
 
     async def catch_up(self) -> datetime:
         """Reads all that is committed; until when everything that was accepted is known."""
-        until = self.clock.now() - timedelta(seconds=self.settle)
+        async with connection(self.pool, self.timeout) as conn:
+            with database_away_named():
+                until = await arrivals_store.settled(conn, timedelta(seconds=self.settle))
         bound = id_floor(until)
         while await self._read(bound):
             pass
@@ -67,8 +67,8 @@ class Arrivals:
                     return await self._batch(conn, bound)
 
     async def _batch(self, conn: Connection, bound: UUID) -> bool:
-        upto = await arrivals_store.take(conn)
-        after = upto or id_floor(self.clock.now() - _FIRST)
+        since, upto = await arrivals_store.take(conn)
+        after = upto or id_floor(since - timedelta(seconds=self.settle))
         rows = await arrivals_store.read(conn, after, bound, list(_BY_TYPE), _AT_ONCE, _MOST_BYTES)
         found = [one for one in map(_read_delivery, rows) if one is not None]
         if found:

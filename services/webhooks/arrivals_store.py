@@ -2,21 +2,35 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
 
 from libs.common.db import Connection
 
+SETTLED = "SELECT now() - $1::interval"
+
+
+async def settled(conn: Connection, settle: timedelta) -> datetime:
+    """So long ago by Postgres' clock: processes may disagree about the time."""
+    moment: datetime = await conn.fetchval(SETTLED, settle)
+    return moment
+
+
 # Whoever reads holds the row until its transaction ends, so every message is read once.
-TAKE = "SELECT upto FROM webhooks.arrivals_read FOR UPDATE"
+TAKE = "SELECT since, upto FROM webhooks.arrivals_read FOR UPDATE"
 
 
-async def take(conn: Connection) -> UUID | None:
-    """Up to where all has been read; None at first. The caller's transaction keeps others out."""
-    upto: UUID | None = await conn.fetchval(TAKE)
-    return upto
+async def take(conn: Connection) -> tuple[datetime, UUID | None]:
+    """Before when nothing is read, and up to where all has been, None at first.
+
+    The caller's transaction keeps others out.
+    """
+    row = await conn.fetchrow(TAKE)
+    if row is None:
+        raise LookupError("webhooks.arrivals_read has no row")
+    return row["since"], row["upto"]
 
 
 # As many as one transaction should read: 200, or those that begin within the first 8 MiB. Of other topics no body.

@@ -33,6 +33,9 @@ class Settings(ConsumerSettings, AdminSettings):
 
     reconcile_every_seconds: Annotated[float, Field(ge=0)] = 3_600.0  # between two runs of a shop; 0: never
     reconcile_grace_seconds: Seconds = 3_600.0  # a delivery that takes longer counts as lost
+    reconcile_run_seconds: Seconds = (
+        600.0  # after which a run lets other shops have their turn, and goes on later
+    )
 
     @field_validator("shopify_api_secret_old", "app_url", mode="before")
     @classmethod
@@ -45,3 +48,8 @@ class Settings(ConsumerSettings, AdminSettings):
         if self.app_url is not None:
             return self.app_url.rstrip("/") + WEBHOOK_PATH
         return None if self.sandbox_store_url is None else f"http://{self.host}:{self.port}{WEBHOOK_PATH}"
+
+    @property
+    def settle_seconds(self) -> float:
+        """An id may be so much older than the commit of its row: connecting and committing each take their time."""
+        return max(2 * self.database_timeout_seconds, min(60.0, self.reconcile_grace_seconds))

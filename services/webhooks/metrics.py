@@ -73,7 +73,7 @@ RECONCILED_LATE = Counter(
 )
 RECONCILE_RUNS = Counter(
     "reconcile_runs_total",
-    "Comparisons of a shop with Shopify: done, not_installed, postponed, refused, failed, taken_over, fault.",
+    "Comparisons of a shop with Shopify: done, goes_on, not_installed, postponed, refused, failed, taken_over, fault.",
     ["outcome"],
 )
 RECONCILE_MISSING = Gauge(

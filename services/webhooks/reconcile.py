@@ -16,14 +16,14 @@ from libs.common.db import Connection, connection, database_away_named
 from libs.common.errors import DatabaseAway
 from libs.common.outbox.faults import FaultPoints
 from libs.common.runtime.calls import AdminApi
-from libs.common.shopify.admin.errors import AdminError
+from libs.common.shopify.admin.errors import AccessDenied, AdminError
 from libs.common.token_client import NotInstalled
 from services.webhooks import metrics, reconcile_api, reconcile_store
 from services.webhooks.api_failures import AGAIN_SECONDS, failure
 from services.webhooks.arrivals import Arrivals
 from services.webhooks.reconcile_feed import Feeder, Grip, TakenOver
 from services.webhooks.reconcile_plan import Family, hour_of, judged, second_of
-from services.webhooks.reconcile_run import Run
+from services.webhooks.reconcile_run import GoesOn, Run
 from services.webhooks.reconcile_store import Shop
 
 P = ParamSpec("P")
@@ -52,7 +52,8 @@ class Reconciler:
     every: float  # seconds between two runs of a shop
     grace: float  # seconds that a delivery is waited for before it counts as lost
     days: int  # for which deliveries and the ledger are kept
-    faults: FaultPoints = field(default_factory=FaultPoints)
+    faults: FaultPoints
+    longest: float  # seconds that a run may take before other shops have their turn
     families: tuple[Family, ...] = field(default_factory=judged)
     lease: float = LEASE_SECONDS
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -102,6 +103,9 @@ class Reconciler:
             raise
         except TakenOver:
             outcome = "taken_over"
+        except GoesOn:
+            await self._do(reconcile_store.pause, grip.shop, grip.holder)
+            outcome = "goes_on"
         except NotInstalled:
             await self._fail(grip, "the app is not installed", self.every)
             outcome = "not_installed"
@@ -118,19 +122,44 @@ class Reconciler:
         granted = await reconcile_api.scopes(self.admin, shop.name)
         known_until, now, keep = await self.arrivals.catch_up(), self.clock.now(), timedelta(days=self.days)
         until = second_of(min(now - timedelta(seconds=self.grace), known_until))
+        names = [family.name for family in self.families if family.scope in granted]
+        since = await self._do(reconcile_store.take_families, grip.shop, grip.holder, names)
+        if since is None:
+            raise TakenOver
+        earliest = second_of(max(shop.since, now - _KNOWN * keep))
         run = Run(
             self.pool, self.admin, self.feeder, self.faults, self.timeout, grip,
-            second_of(max(shop.since, now - _KNOWN * keep)), granted,
+            {name: max(at, earliest) for name, at in since.items()}, granted, shop.denied, shop.begun_at,
+            self.clock, self.clock.monotonic() + self.longest,
         )  # fmt: skip
-        for family in self.families:
-            if family.scope in granted:
-                await run.compare(family, until, now, partial=shop.asked)
-        denied = [family.name for family in self.families if family.scope not in granted]
+        denied = await self._compare_families(run, until, now, partial=shop.asked)
         proven = until if shop.asked else hour_of(until)
         await self._do(
             reconcile_store.finish, grip.shop, grip.holder, timedelta(seconds=self.every), denied, proven
         )
-        await self._do(reconcile_store.forget, grip.shop, keep)
+
+    async def _compare_families(
+        self, run: Run, until: datetime, now: datetime, *, partial: bool
+    ) -> list[str]:
+        """Those that are denied; the first other error is raised when all have had their turn."""
+        granted = [family for family in self.families if family.name in run.since]
+        denied = [family.name for family in self.families if family.name not in run.since]
+        failed = list[Exception]()
+        for family in granted:
+            try:
+                await run.compare(family, until, now, partial=partial)
+            except AccessDenied:
+                denied.append(family.name)
+            except (DatabaseAway, TakenOver, GoesOn, NotInstalled):
+                raise
+            except Exception as error:  # noqa: BLE001 - what is wrong with orders does not concern customers
+                _log.info(
+                    "A family was not compared.", shop=run.grip.shop, family=family.name, error=str(error)
+                )
+                failed.append(error)
+        if failed:
+            raise failed[0]
+        return denied
 
     async def _fail(self, grip: Grip, why: str, seconds: float) -> None:
         await self._do(reconcile_store.fail, grip.shop, grip.holder, why, timedelta(seconds=seconds))

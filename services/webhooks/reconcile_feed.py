@@ -1,8 +1,8 @@
 """Feeds what had not come through the pipeline that webhooks take, and remembers it in the same transaction."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
@@ -10,9 +10,10 @@ from uuid import UUID
 import asyncpg
 
 from libs.common.contracts.envelope import RECONCILED, Draft, marked
-from libs.common.db import connection, database_away_named
+from libs.common.db import Connection, connection, database_away_named
 from libs.common.errors import ShopbusError
 from libs.common.outbox.producer import Producer
+from libs.common.outbox.put_store import Outgoing
 from libs.common.privacy.tombstones import Tombstones
 from libs.common.shopify.webhook_headers import message_type
 from services.webhooks import metrics, reconcile_store
@@ -69,32 +70,27 @@ class Feeder:
 
     async def feed(self, grip: Grip, family: Family, gaps: Sequence[Gap]) -> list[Fate]:
         """What became of each; raises `TakenOver`, or `DatabaseAway` with nothing done."""
-        withheld = [await self._is_withheld(grip.shop, gap) for gap in gaps]
-        told = [gap for gap, hidden in zip(gaps, withheld, strict=True) if not hidden]
-        await self._put(grip, family, told)
-        return [Fate.WITHHELD if hidden else _fate(gap) for gap, hidden in zip(gaps, withheld, strict=True)]
-
-    async def _is_withheld(self, shop: str, gap: Gap) -> bool:
-        covers = [await self.tombstones.cover(draft) for draft in self._drafts(shop, gap).values()]
-        return any(cover is not None for cover in covers)
-
-    async def _put(self, grip: Grip, family: Family, gaps: Sequence[Gap]) -> None:
-        drafts = {
-            (gap.number, topic): draft
-            for gap in gaps
-            for topic, draft in self._drafts(grip.shop, gap).items()
-        }
+        drafts = [draft for gap in gaps for draft in self._drafts(grip.shop, gap).values()]
         async with connection(self.pool, self.timeout) as conn:
             with database_away_named():
                 async with conn.transaction():
                     if not await reconcile_store.hold(conn, grip.shop, grip.holder, grip.lease):
                         raise TakenOver
-                    new = await self.producer.put(conn, list(drafts.values()))
-                    ids = {out.draft.key: out.id for out in new}
-                    fed = [_fed(family, gap, topic, ids) for gap in gaps for topic in gap.topics]
-                    await reconcile_store.note(
-                        conn, grip.shop, [one for one in fed if one.message_id or one.problem]
-                    )
+                    welcome = await self._welcome(conn, drafts, gaps)
+                    new = await self.producer.put(conn, welcome)
+                    await reconcile_store.note(conn, grip.shop, list(_noted(family, gaps, new)))
+        self._tell(new)
+        told = {draft.key for draft in welcome}
+        return [_fate(gap, told) for gap in gaps]
+
+    async def _welcome(self, conn: Connection, drafts: Sequence[Draft], gaps: Sequence[Gap]) -> list[Draft]:
+        """Judged by when each webhook would have been triggered: what was before an erasure does not come back."""
+        moments = {_key(topic, gap): at for gap in gaps for topic, at in gap.topics.items()}
+        then = [replace(draft, time=moments[draft.key or ""] or draft.time) for draft in drafts]
+        kept = {draft.key for draft in await self.tombstones.welcome(conn, then)}
+        return [draft for draft in drafts if draft.key in kept]
+
+    def _tell(self, new: Sequence[Outgoing]) -> None:
         self.producer.sent(new)
         for out in new:
             metrics.RECONCILED.labels(metrics.topic_label((out.draft.headers or {})[_TOPIC])).inc()
@@ -112,12 +108,18 @@ class Feeder:
         }  # fmt: skip
 
 
-def _fate(gap: Gap) -> Fate:
-    return Fate.RECONCILED if gap.problem is None else Fate.MISSING
+def _fate(gap: Gap, told: Container[str | None]) -> Fate:
+    if gap.problem is not None:
+        return Fate.MISSING
+    return Fate.RECONCILED if any(_key(topic, gap) in told for topic in gap.topics) else Fate.WITHHELD
 
 
-def _fed(family: Family, gap: Gap, topic: str, ids: Mapping[str | None, UUID]) -> Fed:
-    return Fed(family.name, gap.number, gap.updated_at, topic, ids.get(_key(topic, gap)), gap.problem)
+def _noted(family: Family, gaps: Sequence[Gap], new: Sequence[Outgoing]) -> Iterator[Fed]:
+    ids = {out.draft.key: out.id for out in new}
+    for gap in gaps:
+        for topic in gap.topics:
+            if (message := ids.get(_key(topic, gap))) or gap.problem:
+                yield Fed(family.name, gap.number, gap.updated_at, topic, message, gap.problem)
 
 
 def _key(topic: str, gap: Gap) -> str:

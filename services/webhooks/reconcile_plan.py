@@ -135,17 +135,19 @@ def second_of(moment: datetime) -> datetime:
     return moment.replace(microsecond=0)
 
 
-def due(whole: Span, known: Mapping[datetime, Looked], now: datetime, *, partial: bool = False) -> list[Span]:
-    """What has to be looked at: each hour once it is over, when it is a day old, and while something is missing.
+def due(
+    whole: Span, known: Mapping[datetime, Looked], now: datetime, *, begun: datetime, partial: bool = False
+) -> list[Span]:
+    """What has to be looked at: each hour once it is over, when a day old, and by every run while something is missing.
 
     The hour in which `whole` ends is looked at where a person asks (`partial`).
     """
     hours = (span for span in whole.hours() if partial or span.end == hour_of(span.start) + HOUR)
-    return list(_joined(span for span in hours if _is_due(span, known.get(hour_of(span.start)), now)))
+    return list(_joined(span for span in hours if _is_due(span, known.get(hour_of(span.start)), now, begun)))
 
 
-def _is_due(span: Span, known: Looked | None, now: datetime) -> bool:
-    if known is None or known.until < span.end or known.missing:
+def _is_due(span: Span, known: Looked | None, now: datetime, begun: datetime) -> bool:
+    if known is None or known.until < span.end or (known.missing and known.checked_at < begun):
         return True
     settled = hour_of(span.start) + HOUR + DAY  # deliveries may be up to a day late (SHOPIFY 4.3)
     return known.checked_at < settled <= now

@@ -1,6 +1,6 @@
 """What the ledger proves of a shop and a time. No I/O."""
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +18,7 @@ class Row(Protocol):
     def __getitem__(self, name: str, /) -> Any: ...
 
 
+_STATE = ("shop", "installed", "checked_at", "due_at", "ended_at", "checking", "error")
 _COUNTS = ("at_shopify", "arrived", "reconciled", "missing")
 _HOUR = ("family", "hour", "until", *_COUNTS, "checked_at")
 _LOST = ("family", "resource_id", "updated_at", "topic", "found_at", "message_id", "problem", "late_at")
@@ -45,27 +46,41 @@ class Question:
         return Span(max(self.asked.start, listening_since), min(self.asked.end, self.now))
 
 
+def state(shop: Row) -> Json:
+    """How it stands with the shop's comparisons, without what they found."""
+    return {name: shop[name] for name in _STATE}
+
+
 def report(
-    question: Question, shop: Row, hours: Sequence[Row], fed: Sequence[Row], families: Sequence[Family]
+    question: Question,
+    shop: Row,
+    since: Mapping[str, datetime],
+    hours: Sequence[Row],
+    fed: Sequence[Row],
+    families: Sequence[Family],
 ) -> Json:
-    """The ledger's answer."""
+    """The ledger's answer; `since` is by family, of those that may have begun later than their shop."""
     window = question.window(shop["since"])
-    compared = [family.name for family in families if family.name not in shop["denied"]]
+    compared = {
+        family.name: Span(max(window.start, since.get(family.name, window.start)), window.end)
+        for family in families
+        if family.name not in shop["denied"]
+    }
     by_hour = {(row["family"], row["hour"]): row for row in hours}
-    unproven = list(_unproven(question, window, compared, by_hour))
-    until = min((_proven_until(window, name, by_hour) for name in compared), default=window.start)
+    unproven = list(_unproven(question, compared, by_hour))
+    late = _late(fed)
+    until = min((_proven_until(mine, name, by_hour) for name, mine in compared.items()), default=window.start)
     return {
-        **{
-            name: shop[name]
-            for name in ("shop", "installed", "checked_at", "due_at", "ended_at", "checking", "error")
-        },
+        **state(shop),
         "verdict": _verdict(window, until, hours, unproven),
         "since": window.start,
         "until": window.end,
         "listening_since": shop["since"],
         "proven_until": until,
         "families": [_summary(family, shop, hours, fed) for family in families],
-        "hours": [_shown(row, fed) for row in hours],
+        "hours": [
+            {**{name: row[name] for name in _HOUR}, "late": late[row["family"], row["hour"]]} for row in hours
+        ],
         "unproven": unproven,
         "lost": [{name: row[name] for name in _LOST} for row in fed],
     }
@@ -80,16 +95,15 @@ def _verdict(window: Span, until: datetime, hours: Sequence[Row], unproven: Sequ
 
 
 def _unproven(
-    question: Question, window: Span, compared: Sequence[str], by_hour: Mapping[tuple[str, datetime], Row]
+    question: Question, compared: Mapping[str, Span], by_hour: Mapping[tuple[str, datetime], Row]
 ) -> Iterator[Json]:
     """Hours that nobody has looked at to their end, although it was time."""
-    for span in window.hours():
-        hour = hour_of(span.start)
-        if hour + HOUR + question.patience > question.now:
-            continue
-        for name in compared:
+    for name, window in compared.items():
+        for span in window.hours():
+            hour = hour_of(span.start)
             row = by_hour.get((name, hour))
-            if row is None or row["until"] < span.end:
+            was_time = hour + HOUR + question.patience <= question.now
+            if was_time and (row is None or row["until"] < span.end):
                 yield {"family": name, "hour": hour}
 
 
@@ -117,14 +131,13 @@ def _summary(family: Family, shop: Row, hours: Sequence[Row], fed: Sequence[Row]
     return {
         "family": family.name,
         "compared": not denied,
-        "why": f"the app does not have the scope {family.scope}" if denied else None,
+        "why": f"the app does not have the scope {family.scope}, or Shopify denies it the data"
+        if denied
+        else None,
         **{name: sum(row[name] for row in mine) for name in _COUNTS},
         "late": sum(row["late_at"] is not None for row in fed if row["family"] == family.name),
     }
 
 
-def _shown(row: Row, fed: Sequence[Row]) -> Json:
-    late = defaultdict[tuple[str, datetime], int](int)
-    for one in fed:
-        late[one["family"], hour_of(one["updated_at"])] += one["late_at"] is not None
-    return {**{name: row[name] for name in _HOUR}, "late": late[row["family"], row["hour"]]}
+def _late(fed: Sequence[Row]) -> Counter[tuple[str, datetime]]:
+    return Counter((row["family"], hour_of(row["updated_at"])) for row in fed if row["late_at"] is not None)

@@ -2,15 +2,17 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Concatenate, ParamSpec, TypeVar
 
 import asyncpg
 
 from libs.common import logs
+from libs.common.clock import Clock
 from libs.common.db import Connection, connection, database_away_named
+from libs.common.errors import ShopbusError
 from libs.common.outbox.faults import FaultPoints
 from libs.common.runtime.calls import AdminApi
 from libs.common.shopify.admin.errors import Refused
@@ -33,9 +35,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Tally = defaultdict[datetime, Counter[str]]
 
+_SECOND = timedelta(seconds=1)
 _AT_ONCE = 4  # resources that are fetched at a time, and fed in one transaction
 
 _log = logs.logger("webhooks")
+
+
+class GoesOn(ShopbusError):
+    """The run has had its time, and got further: the next one goes on, after shops that are due meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +55,32 @@ class Run:
     faults: FaultPoints
     timeout: float
     grip: Grip
-    since: datetime  # what happened before was sent to nobody, or is not known any more
+    # By family: what happened before was sent to nobody, or is not known any more.
+    since: Mapping[str, datetime]
     granted: frozenset[str]
+    denied: frozenset[str]  # families, at the last run
+    begun_at: datetime
+    clock: Clock
+    deadline: float  # by the monotonic clock
     tally: Tally = field(default_factory=lambda: defaultdict(Counter))
 
     async def compare(self, family: Family, until: datetime, now: datetime, *, partial: bool) -> None:
         """Looks at all hours that are due."""
         known = await self._do(reconcile_store.looked, self.grip.shop, family.name)
-        for span in due(Span(self.since, until), known, now, partial=partial):
+        spans = due(
+            Span(second_of(self.since[family.name]), until), known, now, partial=partial, begun=self.begun_at
+        )
+        if not spans and family.name in self.denied:
+            await self._try(family, until)
+        for span in spans:
             await self._look(family, span)
+
+    async def _try(self, family: Family, until: datetime) -> None:
+        """Raises `AccessDenied` if it is so still: a family that was denied begins anew, without an hour to look at."""
+        async for _ in reconcile_api.changed(
+            self.admin, self.grip.shop, family, Span(until - _SECOND, until)
+        ):
+            return
 
     async def _look(self, family: Family, span: Span) -> None:
         """The hours that the list has passed are written down at once."""
@@ -70,6 +94,8 @@ class Run:
             passed = [hour for hour in open_hours if hour.end <= hour_of(reached)]
             await self._close(family, passed)
             open_hours = open_hours[len(passed) :]
+            if passed:
+                self._look_at_clock()
         await self._close(family, open_hours)
 
     async def _match(self, family: Family, listed: Sequence[Changed]) -> None:
@@ -79,7 +105,7 @@ class Run:
         gaps = []
         for one in listed:
             arrival = known.get(one.id)
-            if topics := lost(family, one, arrival, self.since):
+            if topics := lost(family, one, arrival, second_of(self.since[family.name])):
                 gaps.append(Gap(one.id, topics, one.updated_at, one.updated_at))
             else:
                 self._count(one.updated_at, _came_by(one, arrival))
@@ -96,6 +122,7 @@ class Run:
         for gap, fate in zip(there, fates, strict=True):
             self._count(gap.listed_at, fate)
         await self.faults.reach("some fed, not all")
+        self._look_at_clock()
 
     async def _fetch(self, family: Family, gap: Gap) -> Gap | None:
         """With its payload, or with what keeps it from having one; None for what has been deleted since."""
@@ -113,6 +140,11 @@ class Run:
             )
             problem = "the Admin API's answer has another shape, see the log"
         return Gap(gap.number, gap.topics, gap.listed_at, gap.updated_at, problem=problem)
+
+    def _look_at_clock(self) -> None:
+        """Only where something has been written, so that every run gets further."""
+        if self.clock.monotonic() >= self.deadline:
+            raise GoesOn
 
     def _count(self, at: datetime, fate: str) -> None:
         self.tally[hour_of(at)][fate] += 1

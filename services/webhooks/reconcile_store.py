@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import asyncpg
+import orjson
 
 from libs.common.db import Connection
 from services.webhooks.reconcile_plan import Arrival, Looked
@@ -18,6 +18,8 @@ class Shop:
     name: str
     since: datetime
     asked: bool
+    begun_at: datetime
+    denied: frozenset[str]  # families, at the last run
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,9 @@ class Fed:
 # A shop is compared from when its subscriptions had been looked after; after another install, from now on.
 TAKE_IN = """
 INSERT INTO webhooks.reconciled_shops AS r (shop, generation, since, due_at)
-SELECT shop, generation, checked_at, now() + $1::interval * random() FROM webhooks.subscription_shops AS s
+SELECT shop, generation, greatest(checked_at, (SELECT since FROM webhooks.arrivals_read)),
+       now() + $1::interval * random()
+FROM webhooks.subscription_shops AS s
 WHERE ended_at IS NULL AND checked_at IS NOT NULL
   AND NOT EXISTS (SELECT FROM webhooks.reconciled_shops WHERE shop = s.shop AND generation = s.generation)
 ON CONFLICT (shop) DO UPDATE SET generation = excluded.generation, since = now(), error = NULL
@@ -64,25 +68,30 @@ async def take_in(conn: Connection, spread: timedelta) -> None:
 # the end of the lease, by which the run under way knows at its end. What the holder still has broke off with Postgres.
 TAKE_DUE = """
 UPDATE webhooks.reconciled_shops
-SET holder = $1, leased_until = now() + $2::interval, due_at = now() + $2::interval
+SET holder = $1, leased_until = now() + $2::interval, due_at = now() + $2::interval,
+    begun_at = coalesce(begun_at, now())
 WHERE shop = (
     SELECT r.shop FROM webhooks.reconciled_shops AS r JOIN webhooks.subscription_shops AS s USING (shop)
     WHERE s.ended_at IS NULL
       AND (r.holder = $1 OR r.due_at <= now() AND (r.leased_until IS NULL OR r.leased_until <= now()))
     ORDER BY r.due_at LIMIT 1 FOR UPDATE OF r SKIP LOCKED
 )
-RETURNING shop, since, asked
+RETURNING shop, since, asked, denied, begun_at
 """
 
 
 async def take_due(conn: Connection, holder: UUID, lease: timedelta) -> Shop | None:
     """The shop that has waited longest, or None."""
     row = await conn.fetchrow(TAKE_DUE, holder, lease)
-    return Shop(row["shop"], row["since"], row["asked"]) if row else None
+    return (
+        Shop(row["shop"], row["since"], row["asked"], row["begun_at"], frozenset(row["denied"]))
+        if row
+        else None
+    )
 
 
 ASK = """
-UPDATE webhooks.reconciled_shops AS r SET due_at = now(), asked = true
+UPDATE webhooks.reconciled_shops AS r SET due_at = now(), asked = true, begun_at = NULL
 FROM webhooks.subscription_shops AS s WHERE r.shop = $1 AND s.shop = r.shop AND s.ended_at IS NULL
 RETURNING now()
 """
@@ -111,9 +120,34 @@ async def hold(conn: Connection, shop: str, holder: UUID, lease: timedelta) -> b
 
 # A shop without anything missing is proven up to where this run looked. Spread, so that shops that were taken in
 # together do not stay together.
+# From when the shop is, if no run of it has come to its end yet. What is granted or wanted later was sent to nobody
+# before that.
+TAKE_FAMILIES = """
+UPDATE webhooks.reconciled_shops SET families = (
+    SELECT coalesce(jsonb_object_agg(name, coalesce(
+               families -> name, to_jsonb(CASE WHEN checked_at IS NULL THEN since ELSE now() END))), '{}')
+    FROM unnest($3::text[]) AS name)
+WHERE shop = $1 AND holder = $2 RETURNING families
+"""
+
+
+async def take_families(
+    conn: Connection, shop: str, holder: UUID, names: Sequence[str]
+) -> dict[str, datetime] | None:
+    """Since when each of them is compared, and no other any more; None if the shop is not this run's."""
+    text = await conn.fetchval(TAKE_FAMILIES, shop, holder, list(names))
+    return None if text is None else families(text)
+
+
+def families(text: str) -> dict[str, datetime]:
+    """Since when each family is compared, as the column says."""
+    return {name: datetime.fromisoformat(moment) for name, moment in orjson.loads(text).items()}
+
+
 FINISH = """
 UPDATE webhooks.reconciled_shops
-SET holder = NULL, leased_until = NULL, ended_at = now(), checked_at = now(), error = NULL, denied = $4,
+SET holder = NULL, leased_until = NULL, begun_at = NULL, ended_at = now(), checked_at = now(), error = NULL,
+    denied = $4, families = families - $4::text[],
     asked = due_at < leased_until AND asked,
     due_at = CASE WHEN due_at < leased_until THEN due_at ELSE now() + $3::interval * (0.75 + random() / 2) END,
     proven_until = coalesce((SELECT min(hour) FROM webhooks.reconciled_hours
@@ -129,20 +163,21 @@ async def finish(
     await conn.execute(FINISH, shop, holder, every, list(denied), until)
 
 
-FORGET_HOURS = "DELETE FROM webhooks.reconciled_hours WHERE shop = $1 AND hour < now() - $2::interval"
-FORGET_FED = "DELETE FROM webhooks.reconciled WHERE shop = $1 AND updated_at < now() - $2::interval"
-FORGET_ARRIVALS = "DELETE FROM webhooks.arrivals WHERE shop = $1 AND updated_at < now() - $2::interval"
+# Behind the shops that are due already. Not ended, so whoever has asked waits on.
+PAUSE = """
+UPDATE webhooks.reconciled_shops SET holder = NULL, leased_until = NULL, due_at = now()
+WHERE shop = $1 AND holder = $2
+"""
 
 
-async def forget(conn: Connection, shop: str, keep: timedelta) -> None:
-    """Deletes of a shop what is older than the retention."""
-    for statement in (FORGET_HOURS, FORGET_FED, FORGET_ARRIVALS):
-        await conn.execute(statement, shop, keep)
+async def pause(conn: Connection, shop: str, holder: UUID) -> None:
+    """The run has had its time, and is gone on with in turn."""
+    await conn.execute(PAUSE, shop, holder)
 
 
 FAIL = """
 UPDATE webhooks.reconciled_shops
-SET holder = NULL, leased_until = NULL, ended_at = now(), error = $3,
+SET holder = NULL, leased_until = NULL, begun_at = NULL, ended_at = now(), error = $3,
     due_at = CASE WHEN due_at < leased_until THEN due_at ELSE now() + $4::interval END
 WHERE shop = $1 AND holder = $2
 """
@@ -221,39 +256,6 @@ async def note(conn: Connection, shop: str, fed: Sequence[Fed]) -> None:
     """Remembers what was fed, or could not be; once, however often it is found."""
     names = ("family", "resource_id", "updated_at", "topic", "message_id", "problem")
     await conn.execute(NOTE, shop, *([getattr(one, name) for one in fed] for name in names))
-
-
-SHOP = """
-SELECT r.shop, r.since, r.due_at, r.ended_at, r.checked_at, r.proven_until, r.denied, r.error,
-       coalesce(r.leased_until > now(), false) AS checking, s.ended_at IS NULL AS installed
-FROM webhooks.reconciled_shops AS r JOIN webhooks.subscription_shops AS s USING (shop) WHERE r.shop = $1
-"""
-HOURS = """
-SELECT family, hour, until, at_shopify, arrived, reconciled, missing, checked_at FROM webhooks.reconciled_hours
-WHERE shop = $1 AND hour >= $2 AND hour < $3 ORDER BY hour, family
-"""
-FED = """
-SELECT family, resource_id, updated_at, topic, found_at, message_id, problem, late_at FROM webhooks.reconciled
-WHERE shop = $1 AND updated_at >= $2 AND updated_at < $3 ORDER BY updated_at, family, resource_id, topic LIMIT $4
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What the ledger says of a shop."""
-
-    shop: asyncpg.Record
-    hours: Sequence[asyncpg.Record]
-    fed: Sequence[asyncpg.Record]
-
-
-async def page(conn: Connection, shop: str, since: datetime, until: datetime, limit: int) -> Page | None:
-    """The ledger of these hours; None for a shop that is not compared."""
-    row = await conn.fetchrow(SHOP, shop)
-    if row is None:
-        return None
-    hours = await conn.fetch(HOURS, shop, since, until)
-    return Page(row, hours, await conn.fetch(FED, shop, since, until, limit))
 
 
 GAUGES = """

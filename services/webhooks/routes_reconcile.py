@@ -11,12 +11,12 @@ from aiohttp import web
 from libs.common.clock import Clock
 from libs.common.db import connection, database_away_named
 from libs.common.web import Handler, Problem, json_response, note
-from services.webhooks import reconcile_store
+from services.webhooks import ledger_store, reconcile_store
 from services.webhooks.config import Settings
 from services.webhooks.params import moment_in, shop_in
 from services.webhooks.reconcile import Reconciler
 from services.webhooks.reconcile_plan import DAY, Span, hour_of, judged
-from services.webhooks.reconcile_report import Question, report
+from services.webhooks.reconcile_report import Question, report, state
 
 MOST_LOST = 1_000
 _ADDRESS = "/webhooks/reconciliation"
@@ -33,7 +33,11 @@ class ReconciliationEndpoints:
 
     def routes(self, guard: Callable[[Handler], Handler]) -> list[web.RouteDef]:
         """What is answered to a holder of OPS_TOKEN."""
-        return [web.get(_ADDRESS, guard(self.show)), web.post(_ADDRESS, guard(self.ask))]
+        return [
+            web.get(_ADDRESS, guard(self.show)),
+            web.post(_ADDRESS, guard(self.ask)),
+            web.get(f"{_ADDRESS}/state", guard(self.show_state)),
+        ]
 
     async def show(self, request: web.Request) -> web.Response:
         """`?shop=&since=&until=`: what was compared of that time, the last day if no other is named."""
@@ -41,12 +45,23 @@ class ReconciliationEndpoints:
         span = question.asked
         async with connection(self.pool, self.settings.database_timeout_seconds) as conn:
             with database_away_named():
-                page = await reconcile_store.page(conn, shop, hour_of(span.start), span.end, MOST_LOST + 1)
+                page = await ledger_store.page(conn, shop, hour_of(span.start), span.end, MOST_LOST + 1)
         if page is None:
             raise _not_compared()
         more = len(page.fed) > MOST_LOST
-        answer = report(question, page.shop, page.hours, page.fed[:MOST_LOST], judged())
+        since = reconcile_store.families(page.shop["families"])
+        answer = report(question, page.shop, since, page.hours, page.fed[:MOST_LOST], judged())
         return json_response({**answer, "more_lost": more})
+
+    async def show_state(self, request: web.Request) -> web.Response:
+        """`?shop=`: whether a run is under way and how the last one ended, for whoever waits for it."""
+        shop = shop_in(request)
+        async with connection(self.pool, self.settings.database_timeout_seconds) as conn:
+            with database_away_named():
+                row = await ledger_store.state(conn, shop)
+        if row is None:
+            raise _not_compared()
+        return json_response(state(row))
 
     async def ask(self, request: web.Request) -> web.Response:
         """`?shop=`: has the shop compared now, as far as `RECONCILE_GRACE_SECONDS` allows; 202 at once."""

@@ -13,6 +13,7 @@ from libs.common.outbox.faults import FaultPoints, Hook
 from libs.common.service import main, serve
 from services.webhooks import app
 from services.webhooks.config import Settings
+from tests.integration.reconcile_kit import SwiftSettings
 
 ROOT = Path(__file__).parents[2]
 DIES_AT = "TEST_DIES_AT"
@@ -52,4 +53,4 @@ async def _serve(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    main("webhooks", Settings, _serve)
+    main("webhooks", SwiftSettings, _serve)

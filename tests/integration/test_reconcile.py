@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import orjson
+from prometheus_client import REGISTRY
 
 from services.sandbox.admin_api.buckets import Rate
 from services.sandbox.news import Losses
@@ -176,3 +177,21 @@ async def test_a_shop_with_few_points_is_compared_all_the_same(
         ledger = await app.reconcile()
         assert ledger["verdict"] == "complete"
         assert totals(ledger)["reconciled"] == await app.lost() > 0
+
+
+async def test_a_run_that_has_had_its_time_is_gone_on_with(
+    database: str, tmp_path: Path, settings: MakeSettings
+) -> None:
+    async with comparing(database, tmp_path, settings, reconcile_run_seconds=0.001) as app:
+        before = turns()
+        app.losses.share = ALL
+        await app.happen("orders/create", 11)
+        app.losses.share = 0.0
+        ledger = await app.reconcile()
+        assert turns() - before >= 3, "four are fed at a time"
+        assert ledger["verdict"] == "complete"
+        assert totals(ledger)["reconciled"] == await app.pool.fetchval(FED) == 11
+
+
+def turns() -> float:
+    return REGISTRY.get_sample_value("reconcile_runs_total", {"outcome": "goes_on"}) or 0.0

@@ -88,15 +88,38 @@ def test_what_cannot_be_told_is_one_line_and_ends_with_2(shopbus: Shopbus, api: 
         assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
 
 
-def test_fix_waits_for_a_run_that_began_after_the_question(shopbus: Shopbus, api: JobApi) -> None:
+ASKED = "2026-11-28T04:50:00Z"
+EARLIER = {
+    "shop": PAGE["shop"],
+    "ended_at": PAGE["ended_at"],
+    "due_at": ASKED,
+    "checking": False,
+    "error": None,
+}
+UNDER_WAY_ALREADY = {**EARLIER, "ended_at": "2026-11-28T04:50:03Z"}
+ANSWER = {**EARLIER, "ended_at": "2026-11-28T04:50:05Z", "due_at": "2026-11-28T05:40:00Z"}
+
+
+def fix(shopbus: Shopbus, api: JobApi, *states: dict[str, Any]) -> tuple[int, str]:
+    """`lost --fix`, while the shop's state is one after the other."""
+    left = list(states)
+
     def answer(call: Call) -> tuple[int, Any]:
         if call.method == "POST":
-            return 202, {"shop": call.query["shop"], "asked_at": "2026-11-28T04:50:00Z"}
-        looks = sum(one.method == "GET" for one in api.calls)
-        ended = "2026-11-28T04:50:03Z" if looks > 1 else PAGE["ended_at"]
-        return 200, {**PAGE, "ended_at": ended}
+            return 202, {"shop": call.query["shop"], "asked_at": ASKED}
+        return 200, left.pop(0) if call.path.endswith("/state") else PAGE
 
     api.answer = answer
     result = shopbus("lost", "--shop", "sandbox-001", "--fix", "--url", api.url)
-    assert result.exit_code == 0, result.stderr
-    assert [call.method for call in api.calls] == ["POST", "GET", "GET", "GET"]
+    assert not left
+    return result.exit_code, result.stderr
+
+
+def test_fix_waits_for_a_run_that_began_after_the_question(shopbus: Shopbus, api: JobApi) -> None:
+    code, said = fix(shopbus, api, EARLIER, UNDER_WAY_ALREADY, {**EARLIER, "checking": True}, ANSWER)
+    assert (code, said) == (0, "")
+
+
+def test_fix_that_broke_off_has_proven_nothing_and_ends_with_2(shopbus: Shopbus, api: JobApi) -> None:
+    code, said = fix(shopbus, api, {**ANSWER, "error": "the shop is frozen"})
+    assert (code, said.splitlines()) == (2, ["shopbus: the comparison broke off: the shop is frozen"])

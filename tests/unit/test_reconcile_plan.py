@@ -34,23 +34,31 @@ def looked(hour: float, *, until: float = 1.0, missing: int = 0, at: float = 2.0
 
 
 def test_hours_that_nobody_has_looked_at_are_looked_at_in_one_go() -> None:
-    assert hours(due(Span(NOON + MINUTE * 30, NOON + 3 * HOUR), {}, NOON + 4 * HOUR)) == [(0.5, 3.0)]
+    assert hours(
+        due(Span(NOON + MINUTE * 30, NOON + 3 * HOUR), {}, NOON + 4 * HOUR, begun=NOON + 4 * HOUR)
+    ) == [(0.5, 3.0)]
 
 
 def test_an_hour_that_has_only_begun_is_looked_at_where_a_person_asks() -> None:
     whole = Span(NOON, NOON + 1.5 * HOUR)
-    assert hours(due(whole, {}, NOON + 2 * HOUR)) == [(0.0, 1.0)]
-    assert hours(due(whole, {}, NOON + 2 * HOUR, partial=True)) == [(0.0, 1.5)]
+    assert hours(due(whole, {}, NOON + 2 * HOUR, begun=NOON + 2 * HOUR)) == [(0.0, 1.0)]
+    assert hours(due(whole, {}, NOON + 2 * HOUR, begun=NOON + 2 * HOUR, partial=True)) == [(0.0, 1.5)]
 
 
 def test_what_was_looked_at_is_due_again_when_a_day_old_or_while_something_is_missing() -> None:
     known = dict([looked(0), looked(1), looked(2, missing=1), looked(3, until=0.5), looked(4, at=25.5)])
     whole = Span(NOON, NOON + 5 * HOUR)
-    assert hours(due(whole, known, NOON + 6 * HOUR)) == [(2.0, 4.0)]
-    assert hours(due(whole, known, NOON + 26 * HOUR)) == [(0.0, 4.0)]
-    assert hours(due(whole, known, NOON + 40 * HOUR)) == [(0.0, 4.0)], (
+    assert hours(due(whole, known, NOON + 6 * HOUR, begun=NOON + 6 * HOUR)) == [(2.0, 4.0)]
+    assert hours(due(whole, known, NOON + 26 * HOUR, begun=NOON + 26 * HOUR)) == [(0.0, 4.0)]
+    assert hours(due(whole, known, NOON + 40 * HOUR, begun=NOON + 40 * HOUR)) == [(0.0, 4.0)], (
         "the fifth was looked at when it was a day old"
     )
+
+
+def test_a_run_that_goes_on_does_not_look_again_at_what_it_has_found_missing() -> None:
+    known = dict([looked(0, missing=1, at=5.0), looked(1, missing=1, at=2.5)])
+    whole = Span(NOON, NOON + 2 * HOUR)
+    assert hours(due(whole, known, NOON + 6 * HOUR, begun=NOON + 4 * HOUR)) == [(1.0, 2.0)]
 
 
 def changed(updated: float, **moments: float) -> Changed:
@@ -102,10 +110,17 @@ def row(hour: int, **changes: Any) -> dict[str, Any]:
     }
 
 
-def told(rows: list[dict[str, Any]], since: float = 0, now: float = 4) -> dict[str, Any]:
+def told(rows: list[dict[str, Any]], since: float = 0, now: float = 4, begun: float = -1) -> dict[str, Any]:
     shop = dict.fromkeys(("shop", "installed", "checked_at", "due_at", "ended_at", "checking", "error"))
     question = Question(Span(NOON + since * HOUR, NOON + now * HOUR), NOON + now * HOUR, 2 * HOUR)
-    return report(question, {**shop, "since": NOON - HOUR, "denied": []}, rows, [], [ORDERS])
+    return report(
+        question,
+        {**shop, "since": NOON - HOUR, "denied": []},
+        {"orders": NOON + begun * HOUR},
+        rows,
+        [],
+        [ORDERS],
+    )
 
 
 def test_the_ledger_proves_what_was_looked_at_without_a_gap() -> None:
@@ -125,3 +140,9 @@ def test_the_ledger_says_what_is_missing() -> None:
     found = told([row(0), row(1, missing=1, arrived=1)])
     assert (found["verdict"], found["proven_until"]) == ("missing", NOON + HOUR)
     assert found["families"][0]["missing"] == 1
+
+
+def test_the_ledger_asks_for_no_proof_from_before_a_family_was_compared() -> None:
+    found = told([row(2, until=NOON + 3 * HOUR)], now=5, begun=2.5)
+    assert (found["verdict"], found["proven_until"]) == ("complete", NOON + 3 * HOUR)
+    assert told([row(2)], now=5, begun=1.5)["verdict"] == "unproven"

@@ -8,10 +8,11 @@ CREATE TABLE arrivals (
     PRIMARY KEY (shop, family, resource_id)
 ) WITH (fillfactor = 90);
 
--- Up to which message they have been read.
+-- Since when, and up to which message they have been read.
 CREATE TABLE arrivals_read (
-    one   boolean PRIMARY KEY DEFAULT true CHECK (one),
-    upto  uuid
+    one    boolean PRIMARY KEY DEFAULT true CHECK (one),
+    since  timestamptz NOT NULL DEFAULT now() - interval '1 day',  -- no shop is compared from before it
+    upto   uuid
 );
 INSERT INTO arrivals_read DEFAULT VALUES;
 
@@ -25,10 +26,12 @@ CREATE TABLE reconciled_shops (
     asked         boolean NOT NULL DEFAULT false,  -- by a person: the hour that has begun is looked at too
     holder        uuid,                            -- the run under way
     leased_until  timestamptz,
+    begun_at      timestamptz,                     -- the run that has not ended, in however many turns
     ended_at      timestamptz,                     -- the last run, however it ended
     checked_at    timestamptz,                     -- the last run that came to its end
     proven_until  timestamptz,                     -- nothing before it is missing
     denied        text[] NOT NULL DEFAULT '{}',    -- families whose scope the app does not have
+    families      jsonb NOT NULL DEFAULT '{}',     -- those that are compared, each with since when
     error         text                             -- why the last run did not come to its end
 );
 CREATE INDEX reconciled_shops_due ON reconciled_shops (due_at);
@@ -62,6 +65,7 @@ CREATE TABLE reconciled (
     PRIMARY KEY (shop, family, resource_id, updated_at, topic)
 );
 CREATE INDEX reconciled_shop ON reconciled (shop, updated_at);
+CREATE INDEX reconciled_missing ON reconciled (topic) WHERE message_id IS NULL;
 
 -- A reconciled payload is of a schema of its own: `2026-10+reconciled`.
 CREATE OR REPLACE VIEW deliveries AS
