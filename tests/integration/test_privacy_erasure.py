@@ -140,8 +140,11 @@ async def test_a_customer_is_found_by_an_address_alone(one: World) -> None:
         ANNA, customer={"id": None, "email": ANNA.email.upper(), "phone": None}, orders_to_redact=[]
     )
     assert case["status"] == "done"
-    left = holding(await dump(one.pool), [ANNA.email, ANNA.name, str(ANNA.customer_id)])
-    assert left == {}
+    dumped = await dump(one.pool)
+    assert holding(dumped, [ANNA.email, ANNA.name]) == {}
+    numbers = holding(dumped, [str(ANNA.customer_id)])
+    unnamed = {"webhooks.arrivals", "webhooks.reconciled"}  # Shopify did not say whose number it is
+    assert numbers.keys() <= unnamed
     assert (
         await one.pool.fetchval("SELECT count(*) FROM worker.orders WHERE order_id = $1", ANNA.order_id) == 1
     )
