@@ -48,7 +48,7 @@ def simulate(schedules: int, steps: int) -> None:
 
 
 def test_no_schedule_breaks_a_promise() -> None:
-    simulate(1_200, 10)
+    simulate(1_000, 10)
 
 
 @pytest.mark.long
