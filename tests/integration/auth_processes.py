@@ -8,23 +8,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 from aiohttp import ClientConnectionError, ClientSession, CookieJar
 
-from libs.common.outbox.faults import FaultPoints, Hook
 from libs.common.service import main, serve
 from services.auth import app, upkeep
 from services.auth.config import Settings
 from services.cli import token_refresh, token_work
 from tests.integration.auth_kit import APP_URL, OPS, SERVICE_KEY, TOKEN_KEY, Running, auth_settings
+from tests.integration.mortal import DIES_AT, ROOT, chosen_faults
 from tests.integration.shopify_stand_in import KEY, SECRET, StandIn
 from tests.servers.ports import free_port
 from tests.waiting import poll
-
-ROOT = Path(__file__).parents[2]
-DIES_AT = "TEST_DIES_AT"
 
 
 @dataclass
@@ -105,29 +101,20 @@ async def _ready(started: asyncio.subprocess.Process, client: ClientSession) -> 
         return False
 
 
-async def _die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _faults() -> FaultPoints:
-    hooks: dict[Any, Hook] = {os.environ[DIES_AT]: _die} if os.environ[DIES_AT] else {}
-    return FaultPoints(hooks)
-
-
 async def _serve(settings: Settings) -> None:
-    async with app.open_service(settings, faults=_faults()) as service:
+    async with app.open_service(settings, faults=chosen_faults()) as service:
         await serve([service], settings)
 
 
 async def _rotate(settings: Settings) -> None:
     async with token_work.opened(settings) as tools:
-        await upkeep.reseal(tools.pool, tools.tokens.vault, tools.timeout, lambda: None, _faults())
+        await upkeep.reseal(tools.pool, tools.tokens.vault, tools.timeout, lambda: None, chosen_faults())
 
 
 async def _refresh(settings: Settings) -> None:
     async with (
         token_work.opened(settings) as tools,
-        app.open_tokens(settings, tools.pool, tools.producer, tools.clock, faults=_faults()) as tokens,
+        app.open_tokens(settings, tools.pool, tools.producer, tools.clock, faults=chosen_faults()) as tokens,
     ):
         await token_refresh.refresh(replace(tools, tokens=tokens), rate=100)
 

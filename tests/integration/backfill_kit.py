@@ -1,9 +1,7 @@
 """Backfills against a sandbox store, a real auth, and workers: in this process, or processes that can be killed."""
 
 import asyncio
-import os
 import re
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,14 +19,14 @@ from services.worker.app import open_service
 from services.worker.backfill_steps import Pace
 from services.worker.config import Settings
 from tests.integration.auth_kit import OPS, SERVICE_KEY, running
-from tests.integration.backfill_worker import DIES_AT, HURRY
+from tests.integration.backfill_worker import HURRY
+from tests.integration.mortal import child
 from tests.integration.sandbox_kit import Sandbox, sandbox
 from tests.servers.ports import free_port
 from tests.serving import serving
 from tests.session_tokens import CLIENT_ID, SECRET, SHOP
 from tests.waiting import poll
 
-ROOT = Path(__file__).parents[2]
 SCOPES = "read_orders,read_products,read_customers"
 KEYS: dict[str, Any] = {"shopify_api_key": CLIENT_ID, "shopify_api_secret": SECRET}
 LONG_AGO = "2020-01-01T00:00:00Z"
@@ -80,14 +78,11 @@ class Shop:
     async def worker(self, *, dies_at: str | None = None, **changes: str) -> WorkerProcess:
         """Starts a worker process, which lives no longer than the shop; returns when it works."""
         port = str(free_port())
-        room = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PORT": port}
-        env = {**room, **self.environment, **changes, **({DIES_AT: dies_at} if dies_at else {})}
-        out = self._stack.enter_context((self.folder / f"worker-{port}.log").open("wb"))
-        command = (sys.executable, "-m", "tests.integration.backfill_worker")
-        process = await asyncio.create_subprocess_exec(
-            *command, env=env, stdout=out, stderr=out, cwd=self.folder
+        env = {**self.environment, **changes, "PORT": port}
+        log = self.folder / f"worker-{port}.log"
+        process = await self._stack.enter_async_context(
+            child("tests.integration.backfill_worker", env, log, dies_at=dies_at or "")
         )
-        self._stack.push_async_callback(_ended, process)
         headers = {"Authorization": f"Bearer {OPS}"}
         client = ClientSession(f"http://127.0.0.1:{port}", headers=headers)
         one = WorkerProcess(process, await self._stack.enter_async_context(client))
@@ -185,9 +180,3 @@ async def shop(database: str, folder: Path, setup: Setup | None = None) -> Async
         one = Shop(stores, token, pool, environment, folder)
         await stack.enter_async_context(one._stack)
         yield one
-
-
-async def _ended(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        process.kill()
-    await process.wait()

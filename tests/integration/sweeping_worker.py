@@ -2,13 +2,13 @@
 
 import asyncio
 import os
-import signal
 
 from libs.common.outbox.faults import FaultPoints
 from services.worker import sweep
 from services.worker.app import open_service
 from services.worker.config import Settings
 from services.worker.sdk import Context, Message, on
+from tests.integration.mortal import die
 from tests.integration.protocol import registry
 from tests.integration.shopify_stand_in import KEY, SECRET
 
@@ -29,10 +29,6 @@ async def keep(message: Message, ctx: Context) -> None:
 HANDLERS = registry(call_shopify, keep)
 
 
-async def _die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 async def main() -> None:
     sweep.BATCH = 10
     settings = Settings.load(
@@ -40,7 +36,7 @@ async def main() -> None:
         shopify_api_secret=SECRET,
     )  # fmt: skip
     async with open_service(
-        settings, registry=HANDLERS, faults=FaultPoints({"some cancelled, not all": _die})
+        settings, registry=HANDLERS, faults=FaultPoints({"some cancelled, not all": die})
     ):
         await asyncio.Event().wait()
 
