@@ -1,5 +1,6 @@
 -- Sends signed webhooks, each with an id of its own. Arguments: prefix of the ids, folder with `body` and `signature`,
--- topic, and after how many answers to stop (0: when the time is over).
+-- topic, and after how many answers to stop (0: when the time is over). wrk itself always sleeps until the time is over:
+-- who started it reads "enough" and interrupts it.
 
 local threads = 0
 
@@ -40,7 +41,11 @@ end
 -- What is under way at the stop is answered and not counted, so the caller counts effects instead.
 function response()
   answered = answered + 1
-  if answered == most then wrk.thread:stop() end
+  if answered == most then
+    io.write("enough\n")
+    io.flush()
+    wrk.thread:stop()
+  end
 end
 
 function done(summary, latency, requests)
