@@ -18,6 +18,7 @@ from bench.rounds import interleaved, ratio
 from bench.scale import Scale
 from bench.sender import Sender, paced
 from libs.common.contracts.topology import Lane
+from libs.common.settings import CommonSettings
 
 _SHOPS = 19
 _CRITICAL_RATE = 5.0
@@ -53,7 +54,7 @@ async def run(scale: Scale) -> Result:
         async with AsyncExitStack() as stack:
             sides: dict[str, Callable[[], Awaitable[Others]]] = {}
             for route in ROUTES:
-                shares = {"SHOP_SHARE_BURST": "500"}  # as delivered: the flood's excess goes to overflow
+                shares = {"SHOP_SHARE_BURST": str(CommonSettings.model_fields["shop_share_burst"].default)}
                 one = await stack.enter_async_context(system(servers, processes, route, **shares))
                 feeder = await stack.enter_async_context(Feeder.opened(one.settings))
                 sides[f"{route}, {ALONE}"] = partial(_alone, one, feeder, scale)

@@ -40,7 +40,7 @@ class CommonSettings(BaseSettings):
     shop_share_per_second: Seconds = (
         50.0  # beyond it (and the burst) a shop's messages take the overflow lane
     )
-    shop_share_burst: Count = 500
+    shop_share_burst: Count = 50
 
     @field_validator("database_url", "rabbitmq_url", mode="before")
     @classmethod
