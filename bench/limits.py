@@ -12,6 +12,9 @@ from uuid import UUID
 import asyncpg
 
 from bench.handlers import WRITE, WRITE_MANY
+from libs.common.ids import made_at
+from libs.common.outbox import end_store
+from libs.common.outbox.names import bind
 
 _CLAIM = """
 WITH leased AS (
@@ -30,6 +33,7 @@ _END = "DELETE FROM webhooks.outbox WHERE destination = 'worker' AND lane = 'def
 _END_MANY = (
     "DELETE FROM webhooks.outbox WHERE destination = 'worker' AND lane = 'default' AND id = ANY ($1::uuid[])"
 )
+_END_WITH_HISTORY = bind(end_store.END_ONE, source="webhooks", consumer="worker")
 
 CONNECTIONS = 16  # as many as the worker runs handlers at once
 _CLAIMED = 100
@@ -42,6 +46,18 @@ async def one_by_one(conn: asyncpg.Connection, ids: Sequence[UUID]) -> None:
     for identifier in ids:
         async with conn.transaction():
             await conn.execute(_END, identifier)
+            await conn.execute(WRITE, str(identifier))
+
+
+async def one_with_history(conn: asyncpg.Connection, ids: Sequence[UUID]) -> None:
+    """As `one_by_one`, ended by the runtime's own statement, which leaves a line of history."""
+    for identifier in ids:
+        made = made_at(identifier)
+        async with conn.transaction():
+            await conn.fetchval(
+                _END_WITH_HISTORY, "worker", "default", identifier, "webhooks", "webhook.bench.limit",
+                "bench.myshopify.com", "completed", "limit", "postgres", made, made,
+            )  # fmt: skip
             await conn.execute(WRITE, str(identifier))
 
 

@@ -25,6 +25,7 @@ RAW, RAW_TARGET = "raw", 0.7
 DRAINED = {"one": 2_500, "together": 8_000, "batch": 20_000}  # for each second of the scale
 FED = 2_000
 
+HISTORY = "limit, one, with a line of history"
 _LIMITS = {
     "one": partial(limits.drain, work=limits.one_by_one, group=1),
     "together": partial(limits.drain, work=limits.sharing, group=50),
@@ -63,6 +64,8 @@ async def _postgres(servers: Stage, processes: Processes, scale: Scale) -> Async
         number = round(DRAINED[kind] * scale.seconds)
         sides[f"Postgres, {kind}"] = partial(drained_by_worker, mine, kind, number)
         sides[f"limit, {kind}"] = partial(_drained_by_limit, limit, partial(drain, theirs), number)
+    with_history = partial(limits.drain, theirs, limits.one_with_history, group=1)
+    sides[HISTORY] = partial(_drained_by_limit, limit, with_history, round(DRAINED["one"] * scale.seconds))
     try:
         yield sides
     finally:
@@ -158,9 +161,14 @@ def _result(figures: Mapping[str, list[float]], alone: list[Raw]) -> Result:
     return Result(
         "routes",
         "The two routes, end to end",
-        ratios=(*on_postgres, *on_rabbitmq),
+        ratios=(
+            *on_postgres,
+            ratio(f"Postgres, one ÷ {HISTORY}", figures["Postgres, one"], figures[HISTORY]),
+            *on_rabbitmq,
+        ),
         tables=(
             Table(("messages/s", "Postgres route", "its limit", "RabbitMQ route", "aio-pika alone"), rows),
+            Table(("messages/s", ""), [(HISTORY, median(figures[HISTORY]))]),
             Table(
                 ("aio-pika alone", "messages/s"),
                 [
