@@ -42,7 +42,7 @@ async def put(number: int) -> None:
 
 
 async def work() -> None:
-    broker = OutboxBroker(_engine(), outbox_table=outbox, log_level=30)
+    broker = OutboxBroker(_engine(), outbox_table=outbox, logger=None)
     pool = await asyncpg.create_pool(database(), min_size=_WORKERS, max_size=_WORKERS)
     subscribe = broker.subscriber(
         "row", max_workers=_WORKERS, fetch_batch_size=_BATCH, min_fetch_interval=0.01,

@@ -165,8 +165,12 @@ class Executor:
             tools=self._tools,
             faults=self._faults,
         )
-        if error := await self._call(handler, delivery.message, context):
-            raise error
+        try:
+            await handler.function(delivery.message, context)  # the group's timeout is the handler's own
+        except asyncio.CancelledError:
+            if _cancelled_from_outside():
+                raise
+            raise HandlerCancelled from None
         if context.broken:
             raise AlreadyDone
         return context.emitted
@@ -220,8 +224,8 @@ class Executor:
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is its message's error
             return error
         except asyncio.CancelledError:
-            if (task := asyncio.current_task()) is None or task.cancelling():
-                raise  # we are stopping
+            if _cancelled_from_outside():
+                raise
             return HandlerCancelled()
         return None
 
@@ -230,6 +234,11 @@ class Executor:
             delivery.message, pool=self._pool, producer=self._producer, end=end,
             acquire_seconds=self._acquire_seconds, tools=self._tools, faults=self._faults,
         )  # fmt: skip
+
+
+def _cancelled_from_outside() -> bool:
+    """Whether a cancellation is our own stop or timeout, and did not come from something that a handler awaited."""
+    return (task := asyncio.current_task()) is None or bool(task.cancelling())
 
 
 async def _finished(context: Context, handler: Handler) -> Exception | None:
