@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 
 import asyncpg
 
@@ -131,13 +132,21 @@ async def _worked_off(module: str, number: int, url: str, environment: Mapping[s
     """Peers may write a row twice; with nothing killed none of them does, and then it would be counted as one."""
     conn = await asyncpg.connect(url)
     try:
-        with Processes(environment) as workers:
+        with Processes(environment, quiet=True) as workers:
             workers.launched("bench.peer." + module, "work")
             effects = Effects(conn)
-            await effects.wait(number, within=_MOST_SECONDS)
+            try:
+                await effects.wait(number, within=_MOST_SECONDS)
+            except EffectsMissing as error:
+                raise EffectsMissing(f"{error}; it said last: {_last_line(workers.log)}") from error
             return await effects.pace()
     finally:
         await conn.close()
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "nothing"
 
 
 async def _or_missing(missing: dict[str, str], name: str, run: Callable[[], Awaitable[Jobs]]) -> Jobs | None:

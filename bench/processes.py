@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[1]
 class Processes:
     """Starts Python modules with settings, each on a port of its own."""
 
-    def __init__(self, settings: Mapping[str, str]) -> None:
+    def __init__(self, settings: Mapping[str, str], *, quiet: bool = False) -> None:
+        """What `quiet` ones say goes to `log`, and not to the terminal."""
         self._environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
@@ -30,6 +31,8 @@ class Processes:
         self._running: list[subprocess.Popen[bytes]] = []
         self._folder = TemporaryDirectory(prefix="shopbus-bench-")
         self.folder = Path(self._folder.name)
+        self.log = self.folder / "log"
+        self._output = self.log.open("wb") if quiet else None
 
     def __enter__(self) -> Self:
         return self
@@ -41,6 +44,8 @@ class Processes:
             process.terminate()
         for process in self._running:
             _ended(process)
+        if self._output:
+            self._output.close()
         self._folder.cleanup()
 
     async def started(self, module: str, *arguments: str, **settings: str) -> tuple[int, int]:
@@ -60,6 +65,8 @@ class Processes:
             env={**self._environment, **settings},
             cwd=self.folder,
             start_new_session=True,
+            stdout=self._output,
+            stderr=self._output and subprocess.STDOUT,
         )
         self._running.append(process)
         return process
