@@ -35,14 +35,17 @@ OURS = {
 _JOBS = 800  # for each second of the scale: the slowest take some seconds for a second's worth
 _OUR_JOBS = 3_000
 _MOST_SECONDS = 90.0
+_CORES = os.cpu_count() or 1
+_OWN_PROCESSES = frozenset(
+    {"celery", "dramatiq", "taskiq_aio_pika"}
+)  # which start one for each core themselves
 
 NOTE = (
     "Enqueued first, by the quickest way its documentation names, and worked off then: jobs per second "
     "without the start and the end. Each peer as its own documentation tunes it, in durable settings "
-    "(bench/peer/*.py name the pages); celery, dramatiq and taskiq run a worker process for each core, "
-    "the others and shopbus one. Once in effect is only shopbus: with the peers a job whose worker dies "
-    "between its row and its end writes the row again. None of the peers works on jobs in batches, so "
-    "batches are compared with their best."
+    "(bench/peer/*.py name the pages), and all with a worker process for each core. Once in effect is only "
+    "shopbus: with the peers a job whose worker dies between its row and its end writes the row again. None of "
+    "the peers works on jobs in batches, so batches are compared with their best."
 )
 
 
@@ -73,7 +76,8 @@ async def _ours(
     servers: Stage, processes: Processes, scale: Scale
 ) -> AsyncIterator[dict[str, Callable[[], Awaitable[Jobs]]]]:
     url = await servers.database("ours")
-    await processes.started("services.worker", **stage.environment(url))
+    for _ in range(_CORES):
+        await processes.started("services.worker", **stage.environment(url))
     conn = await asyncpg.connect(url)
     try:
         yield {name: partial(_drained, servers, conn, kind, scale) for name, kind in OURS.items()}
@@ -133,7 +137,8 @@ async def _worked_off(module: str, number: int, url: str, environment: Mapping[s
     conn = await asyncpg.connect(url)
     try:
         with Processes(environment, quiet=True) as workers:
-            workers.launched("bench.peer." + module, "work")
+            for _ in range(1 if module in _OWN_PROCESSES else _CORES):
+                workers.launched("bench.peer." + module, "work")
             effects = Effects(conn)
             try:
                 await effects.wait(number, within=_MOST_SECONDS)
