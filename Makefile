@@ -45,7 +45,8 @@ imports: $(DEVELOPMENT) ## which package may import which
 
 chaos: $(DEVELOPMENT) ## the long fault suite, which writes its table to docs/reliability.md (SEED=… repeats a run)
 	@CHAOS_REPORT=1 $(BIN)/pytest tests/chaos tests/simulation tests/integration/test_admin_budget_processes.py \
-		tests/integration/test_backfill_killed.py tests/integration/test_sandbox_bulk.py \
+		tests/integration/test_admin_budget_sandbox.py tests/integration/test_backfill_killed.py \
+		tests/integration/test_sandbox_bulk.py \
 		-m "long or not long" $(ARGS)
 
 fuzz: $(FUZZING) ## made-up bytes for the reading of pixel events, for a minute and more (ARGS=-max_total_time=600)

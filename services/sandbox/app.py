@@ -68,8 +68,9 @@ async def open_service(
         happenings = Happenings(stock, news)
         store = StoreRoutes(stage, grants, happenings, buckets)
         api = AdminApi(
-            stage, grants, stock, buckets, workshop, settings.shopify_api_version, setup.api_weather
-        )
+            stage, grants, stock, buckets, workshop, settings.shopify_api_version, setup.api_weather,
+            setup.api_weathers,
+        )  # fmt: skip
         pages = Endpoints(stage, grants, news, weather or Weather(), store.overview)
         front = StorefrontEndpoints(StorefrontPages(stage, grants.ledger, Storefront(stock)))
         yield Service(NAME, [*pages.routes(), *api.routes(), *store.routes(), *front.routes()])

@@ -1,6 +1,7 @@
 """HTTP of the sandbox's Admin API."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -11,7 +12,7 @@ from yarl import URL
 
 from libs.common.shopify.scopes import Scopes
 from libs.common.web import Problem, json_response, read_body
-from services.sandbox.admin_api.answers import Asked, answer
+from services.sandbox.admin_api.answers import Asked, Reply, answer
 from services.sandbox.admin_api.buckets import Buckets
 from services.sandbox.admin_api.bulk import Workshop
 from services.sandbox.admin_api.bulk_fields import BulkFields
@@ -41,6 +42,7 @@ class AdminApi:
     workshop: Workshop
     version: str
     weather: Weather = field(default_factory=Weather)
+    weathers: Mapping[str, Weather] = field(default_factory=dict)  # of single shops
 
     def routes(self) -> list[web.RouteDef]:
         store = URL(self.stage.url).path + "/{shop}/admin"
@@ -52,7 +54,8 @@ class AdminApi:
 
     async def graphql(self, request: web.Request) -> web.Response:
         """The Admin API, in any weather."""
-        shop, mishap = shop_of(request), self.weather.next()
+        shop = shop_of(request)
+        mishap = (weather := self.weathers.get(shop, self.weather)).next()
         body = await read_body(request, limit=_BODY_BYTES, seconds=_BODY_SECONDS)
         if (refused := _refused(mishap)) is not None:
             return self._headed(refused)
@@ -61,9 +64,13 @@ class AdminApi:
         if allowed is None:
             return self._headed(json_response({"errors": _UNAUTHORIZED}, 401))
         await self.stock.open_in_pieces(shop)
-        facts = self._answer(shop, allowed, _asked(body))
+        desk = Desk(self.stage, self.stock, shop, Scopes.parse(allowed).expanded)
+        reply = self._answer(desk, _asked(body))
         if mishap is Mishap.SLOW:
-            await asyncio.sleep(self.weather.delay)
+            await asyncio.sleep(weather.delay)
+        facts = reply.told(self.buckets.clock.monotonic())
+        if desk.warnings:
+            facts.setdefault("extensions", {})["search"] = desk.warnings
         if mishap is Mishap.CUT_OFF and request.transport is not None:
             request.transport.abort()
         if mishap is Mishap.UNTOLD:
@@ -93,13 +100,9 @@ class AdminApi:
             **BulkFields(self.workshop, shop, scopes, files).fields(),
         }
 
-    def _answer(self, shop: str, allowed: str, asked: Asked) -> Json:
-        desk = Desk(self.stage, self.stock, shop, Scopes.parse(allowed).expanded)
-        bucket, now = self.buckets.of(shop), self.buckets.clock.monotonic()
-        facts = answer(asked, bucket, lambda: self._fields(desk), now)
-        if desk.warnings:
-            facts.setdefault("extensions", {})["search"] = desk.warnings
-        return facts
+    def _answer(self, desk: Desk, asked: Asked) -> Reply:
+        now = self.buckets.clock.monotonic()
+        return answer(asked, self.buckets.of(desk.shop), lambda: self._fields(desk), now)
 
     def _headed(self, response: web.Response) -> web.Response:
         response.headers["X-Shopify-API-Version"] = self.version

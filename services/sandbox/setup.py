@@ -16,6 +16,7 @@ class Setup:
     rate: Rate = Plan.STANDARD.value
     rates: dict[str, Rate] = field(default_factory=dict)  # of single shops
     api_weather: Weather = field(default_factory=Weather)
+    api_weathers: dict[str, Weather] = field(default_factory=dict)  # of single shops
     bulk_weather: Weather = field(
         default_factory=Weather
     )  # any mishap of one operation ends it halfway; SLOW slows it

@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from libs.common.clock import SystemClock
 from libs.common.db import direct_connections, open_pool
 from libs.common.shopify.admin.client import AdminClient
 from libs.common.shopify.admin.config import AdminSettings
 from libs.common.shopify.admin.open import open_admin
-from tests.integration.admin_stand_in import AdminStandIn
 
 SHOP, OTHER_SHOP = "one.myshopify.com", "two.myshopify.com"
 QUERY = "query ShopName { shop { name } }"
@@ -16,7 +16,17 @@ MUTATION = "mutation Rename { shopRename { shop { name } userErrors { field mess
 KEYED = "mutation Pay($idempotencyKey: String!) { pay @idempotent(key: $idempotencyKey) { done } }"
 
 
-def admin_settings(database: str, shopify: AdminStandIn, **changes: object) -> AdminSettings:
+class Reachable(Protocol):
+    """Where the Admin API is, and auth: the stand-in, or the sandbox store and a real auth."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def auth_url(self) -> str: ...
+
+
+def admin_settings(database: str, shopify: Reachable, **changes: object) -> AdminSettings:
     return AdminSettings.load(**{
         "database_url": database, "service_key": "k" * 64, "auth_url": shopify.auth_url,
         "sandbox_store_url": shopify.url, **changes,
@@ -24,7 +34,7 @@ def admin_settings(database: str, shopify: AdminStandIn, **changes: object) -> A
 
 
 @asynccontextmanager
-async def admin_client(database: str, shopify: AdminStandIn, **changes: object) -> AsyncIterator[AdminClient]:
+async def admin_client(database: str, shopify: Reachable, **changes: object) -> AsyncIterator[AdminClient]:
     """A client as a service opens it."""
     settings = admin_settings(database, shopify, **changes)
     async with (

@@ -1,4 +1,4 @@
-"""Calls a shop from a process of its own, as fast as its points allow, until it is told to stop.
+"""Calls shops from a process of its own, as fast as their points allow, until it is told to stop.
 
 Prints `ready`, and at the end one line of JSON: how often each call ended how.
 """
@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,8 @@ from libs.common.shopify.admin.config import AdminSettings
 from libs.common.shopify.admin.errors import AdminError
 from libs.common.shopify.admin.lanes import ApiLane
 from libs.common.shopify.admin.open import open_admin
-from tests.integration.admin_stand_in import AdminStandIn
+from tests.integration.admin_kit import QUERY, Reachable
+from tests.integration.auth_kit import SERVICE_KEY
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,11 +47,13 @@ class Caller:
 
 @asynccontextmanager
 async def calling(
-    database: str, shopify: AdminStandIn, shop: str, *, at_once: int = 8, lane: ApiLane = ApiLane.ORDERS,
-    **variables: int,
+    database: str, shopify: Reachable, *shops: str, at_once: int = 8, lane: ApiLane = ApiLane.ORDERS,
+    query: str = QUERY, variables: Mapping[str, int] | None = None,
 ) -> AsyncIterator[Caller]:  # fmt: skip
-    """A process with so many callers of one shop; killed at the end of the block, if it still runs."""
-    told = orjson.dumps({"shop": shop, "at_once": at_once, "lane": lane, "variables": variables}).decode()
+    """A process with so many callers of each shop; killed at the end of the block, if it still runs."""
+    told = orjson.dumps({
+        "shops": shops, "at_once": at_once, "lane": lane, "query": query, "variables": variables or {},
+    }).decode()  # fmt: skip
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.integration.admin_process", told),
         stdout=asyncio.subprocess.PIPE, cwd=ROOT, env=_environment(database, shopify),
@@ -65,19 +68,17 @@ async def calling(
             await process.wait()
 
 
-def _environment(database: str, shopify: AdminStandIn) -> dict[str, str]:
+def _environment(database: str, shopify: Reachable) -> dict[str, str]:
     return {
-        "PATH": os.environ["PATH"], "DATABASE_URL": database, "SERVICE_KEY": "k" * 64,
+        "PATH": os.environ["PATH"], "DATABASE_URL": database, "SERVICE_KEY": SERVICE_KEY,
         "AUTH_URL": shopify.auth_url, "SANDBOX_STORE_URL": shopify.url, "API_WAITING_PER_SHOP": "64",
     }  # fmt: skip
 
 
-async def _call(admin: AdminClient, told: dict[str, Any], ended: Counter[str]) -> None:
+async def _call(admin: AdminClient, shop: str, told: dict[str, Any], ended: Counter[str]) -> None:
     while True:
         try:
-            await admin.graphql(
-                told["shop"], "query Load { shop { name } }", told["variables"], lane=ApiLane(told["lane"])
-            )
+            await admin.graphql(shop, told["query"], told["variables"], lane=ApiLane(told["lane"]))
             ended["ok"] += 1
         except AdminError as error:
             ended[type(error).__name__] += 1
@@ -92,7 +93,11 @@ async def _run() -> None:
         open_admin(settings, pool, direct_connections(settings), SystemClock(), caller="worker") as admin,
     ):
         print("ready", flush=True)  # noqa: T201 - to its parent
-        tasks = [asyncio.create_task(_call(admin, told, ended)) for _ in range(told["at_once"])]
+        tasks = [
+            asyncio.create_task(_call(admin, shop, told, ended))
+            for shop in told["shops"]
+            for _ in range(told["at_once"])
+        ]
         await stop.wait()
         for task in tasks:
             task.cancel()

@@ -43,11 +43,11 @@ class Sandbox:
     def addresses(self) -> Addresses:
         return Addresses(self.settings.store_url)
 
-    def consent(self, scopes: str = "read_orders", *, online: bool = False) -> URL:
+    def consent(self, scopes: str = "read_orders", *, online: bool = False, shop: str = SHOP) -> URL:
         """The consent page's address, as the app sends a merchant there."""
         redirect = f"{self.settings.public_url}/auth/callback"
         address = self.addresses.consent(
-            SHOP,
+            shop,
             client_id=CLIENT_ID,
             scopes=Scopes.parse(scopes),
             redirect_uri=redirect,
@@ -56,26 +56,30 @@ class Sandbox:
         )
         return URL(address)
 
-    async def agree(self, scopes: str = "read_orders", *, online: bool = False) -> SignedQuery:
+    async def agree(
+        self, scopes: str = "read_orders", *, online: bool = False, shop: str = SHOP
+    ) -> SignedQuery:
         """The merchant agrees; what the app's callback is told."""
-        async with self.client.post(self.consent(scopes, online=online), allow_redirects=False) as answer:
+        async with self.client.post(
+            self.consent(scopes, online=online, shop=shop), allow_redirects=False
+        ) as answer:
             assert answer.status == 302
             query = parse_qsl(urlsplit(answer.headers["Location"]).query)
         return QueryVerifier(SECRET).read(query, datetime.now(UTC))
 
-    async def ask(self, grant: Grant, form: dict[str, str]) -> Outcome:
+    async def ask(self, grant: Grant, form: dict[str, str], *, shop: str = SHOP) -> Outcome:
         """One request to the token endpoint, read as auth reads it."""
         now = datetime.now(UTC)
         try:
-            async with self.client.post(self.addresses.token_endpoint(SHOP), data=form) as answer:
+            async with self.client.post(self.addresses.token_endpoint(shop), data=form) as answer:
                 body = await answer.read()
         except aiohttp.ClientError:
             return Unsettled("no answer")
         return read_answer(grant, answer.status, answer.headers, body, asked_at=now)
 
-    async def installed(self, scopes: str = "read_orders") -> Granted:
-        query = await self.agree(scopes)
-        found = await self.ask(Grant.CODE, APP.code(query.parameters["code"]))
+    async def installed(self, scopes: str = "read_orders", *, shop: str = SHOP) -> Granted:
+        query = await self.agree(scopes, shop=shop)
+        found = await self.ask(Grant.CODE, APP.code(query.parameters["code"]), shop=shop)
         assert isinstance(found, Granted)
         return found
 
@@ -87,9 +91,9 @@ class Sandbox:
                 return None
             return [scope["handle"] for scope in (await answer.json())["access_scopes"]]
 
-    async def session_token(self) -> str:
+    async def session_token(self, *, shop: str = SHOP) -> str:
         """What the admin gives App Bridge."""
-        address = f"{self.addresses.store(SHOP)}/admin/apps/{CLIENT_ID}/session_token"
+        address = f"{self.addresses.store(shop)}/admin/apps/{CLIENT_ID}/session_token"
         async with self.client.post(address) as answer:
             token: str = (await answer.json())["token"]
             return token
@@ -119,6 +123,12 @@ class Sandbox:
             assert answer.status == 200, await answer.text()
             ids: list[int] = (await answer.json())["ids"]
             return ids
+
+    async def bucket(self, shop: str = SHOP) -> dict[str, float]:
+        """How the app keeps to the store's rate limit."""
+        async with self.client.get(f"{self.addresses.store(shop)}/admin/bucket.json") as answer:
+            facts: dict[str, float] = await answer.json()
+            return facts
 
     async def overview(self, shop: str = SHOP) -> dict[str, Any]:
         """What the store's admin shows, for programs."""

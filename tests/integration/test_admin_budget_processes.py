@@ -41,7 +41,7 @@ async def shared(
 ) -> Share:  # fmt: skip
     shopify.buckets[BUSY] = bucket
     async with AsyncExitStack() as stack:
-        callers = [calling(database, shopify, BUSY, lane=lane, **variables) for _ in range(PROCESSES)]
+        callers = [calling(database, shopify, BUSY, lane=lane, variables=variables) for _ in range(PROCESSES)]
         await asyncio.gather(*(stack.enter_async_context(caller) for caller in callers))
         await poll(lambda: bucket.now() < bucket.maximum * 0.7, within=30)
         await asyncio.sleep(settling)  # until each process knows what its query costs, and the plenty is gone
@@ -96,7 +96,7 @@ async def test_over_minutes_and_on_every_plan(
 async def test_no_shop_waits_for_another(database: str, shopify: AdminStandIn) -> None:
     shopify.buckets[BUSY] = Bucket(maximum=500, rate=20)
     async with (
-        calling(database, shopify, BUSY, at_once=50, cost=50),
+        calling(database, shopify, BUSY, at_once=50, variables={"cost": 50}),
         admin_client(database, shopify) as admin,
     ):
         await poll(lambda: shopify.buckets[BUSY].now() < 250, within=30)
@@ -112,7 +112,7 @@ async def test_no_shop_waits_for_another(database: str, shopify: AdminStandIn) -
 async def test_privacy_goes_before_a_backfill_without_end(database: str, shopify: AdminStandIn) -> None:
     bucket = shopify.buckets[BUSY] = Bucket(maximum=2_000, rate=50)
     async with (
-        calling(database, shopify, BUSY, lane=ApiLane.BACKFILL, cost=100),
+        calling(database, shopify, BUSY, lane=ApiLane.BACKFILL, variables={"cost": 100}),
         admin_client(database, shopify) as admin,
     ):
         await poll(lambda: bucket.now() < 1_000, within=30)
@@ -125,7 +125,7 @@ async def test_privacy_goes_before_a_backfill_without_end(database: str, shopify
 
 async def test_a_process_that_dies_takes_no_points_along(database: str, shopify: AdminStandIn) -> None:
     bucket = shopify.buckets[BUSY] = Bucket(maximum=1_000, rate=200)
-    async with calling(database, shopify, BUSY, cost=20) as dying:
+    async with calling(database, shopify, BUSY, variables={"cost": 20}) as dying:
         await poll(lambda: bucket.now() < 600, within=30)
         dying.process.kill()
     async with admin_client(database, shopify) as admin:

@@ -65,7 +65,7 @@ def test_a_bucket_never_goes_below_zero_nor_over_its_size(requests: list[tuple[i
         now += pause
         if bucket.reserve(points, now):
             used = points // 2
-            bucket.settle(points, used)
+            bucket.settle(points, used, now)
             spent += used
         assert 0 <= bucket.available <= 100
         assert spent <= 100 + now * 10 + 1e-6

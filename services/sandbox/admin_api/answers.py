@@ -24,22 +24,38 @@ class Asked:
     variables: Mapping[str, Any]
 
 
-def answer(asked: Asked, bucket: Bucket, fields: Callable[[], Fields], now: float) -> Json:
-    """The answer with its `extensions.cost`; `fields` gives what the root fields resolve to."""
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer to be told. Until then the points of its query are reserved."""
+
+    members: Json
+    bucket: Bucket
+    requested: int | None = None  # None: nobody asked the bucket
+    used: int | None = None  # None: it did not run
+
+    def told(self, now: float) -> Json:
+        """The answer with its `extensions.cost`; what was not used has gone back."""
+        if self.requested is None:
+            return self.members
+        if self.used is not None:
+            self.bucket.settle(self.requested, self.used, now)
+        return self.members | {"extensions": {"cost": _cost(self.requested, self.used, self.bucket)}}
+
+
+def answer(asked: Asked, bucket: Bucket, fields: Callable[[], Fields], now: float) -> Reply:
+    """Runs what was asked; `fields` gives what the root fields resolve to."""
     try:
         document = read(asked.query, asked.operation, asked.variables)
     except BadDocument as bad:
-        return {"errors": bad.errors}
+        return Reply({"errors": bad.errors}, bucket)
     costing = cost.Costing(document)
     requested = costing.requested()
     if requested > cost.MOST:
-        return {"errors": [_too_costly(requested)]}
+        return Reply({"errors": [_too_costly(requested)]}, bucket)
     if not bucket.reserve(requested, now):
-        return {"errors": [_THROTTLED], "extensions": {"cost": _cost(requested, None, bucket)}}
+        return Reply({"errors": [_THROTTLED]}, bucket, requested)
     result = _run(document, fields())
-    used = min(costing.actual(result.data), requested)
-    bucket.settle(requested, used)
-    return _shown(result) | {"extensions": {"cost": _cost(requested, used, bucket)}}
+    return Reply(_shown(result), bucket, requested, min(costing.actual(result.data), requested))
 
 
 def _run(document: Document, fields: Fields) -> ExecutionResult:

@@ -34,7 +34,7 @@ class Bucket:
     requests: int = 0
     throttled: int = 0
     spent: int = 0
-    deepest: float = 0  # how far below zero the worst of the throttled requests would have gone
+    lowest: float = float("inf")  # that a request left, or would have: below zero it was throttled
 
     def fill(self, now: float) -> None:
         gained = (now - self.filled_at) * self.rate.restore
@@ -44,15 +44,16 @@ class Bucket:
         """Takes points if there are enough; whether there were."""
         self.fill(now)
         self.requests += 1
+        self.lowest = min(self.lowest, self.available - points)
         if points > self.available:
             self.throttled += 1
-            self.deepest = max(self.deepest, points - self.available)
             return False
         self.available -= points
         return True
 
-    def settle(self, reserved: int, used: int) -> None:
+    def settle(self, reserved: int, used: int, now: float) -> None:
         """Gives back what was reserved and not used."""
+        self.fill(now)
         self.available = min(self.rate.size, self.available + reserved - used)
         self.spent += used
 
@@ -71,7 +72,8 @@ class Bucket:
             "requests": self.requests,
             "throttled": self.throttled,
             "spent": self.spent,
-            "deepestOverdraw": self.deepest,
+            "lowest": min(self.lowest, self.rate.size),
+            "deepestOverdraw": max(0.0, -self.lowest),
         }
 
 
