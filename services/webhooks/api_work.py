@@ -99,7 +99,7 @@ def reconciler_of(
     """A reconciler by the settings."""
     timeout, days = settings.database_timeout_seconds, settings.retention_days
     every, grace = settings.reconcile_every_seconds, settings.reconcile_grace_seconds
-    arrivals = Arrivals(pool, clock, timeout, settings.settle_seconds)
+    arrivals = Arrivals(pool, tombstones, clock, timeout, settings.settle_seconds)
     feeder = Feeder(pool, producer, tombstones, settings.shopify_api_version, timeout)
     return Reconciler(
         pool, admin, arrivals, feeder, clock, timeout, every, grace, days, faults, settings.reconcile_run_seconds

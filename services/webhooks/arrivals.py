@@ -1,6 +1,6 @@
 """Reads out of the stored deliveries what has arrived of each resource: beside accepting, never in it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -11,16 +11,18 @@ import orjson
 
 from libs.common import logs
 from libs.common.clock import Clock
-from libs.common.contracts.envelope import origin_of
+from libs.common.contracts.envelope import Draft, origin_of
 from libs.common.db import Connection, connection, database_away_named
 from libs.common.errors import DatabaseAway
 from libs.common.ids import id_floor
+from libs.common.privacy.tombstones import Tombstones
 from services.webhooks import arrivals_store, metrics
 from services.webhooks.arrivals_store import Delivered, Seen
 from services.webhooks.reconcile_plan import FAMILIES, Family, second_of
 
 _EVERY_SECONDS = 15.0
-_AT_ONCE, _MOST_BYTES = 200, 8 * 1024 * 1024
+_AT_ONCE, _MOST_BYTES = 200, 1024 * 1024  # of one batch: some milliseconds, for which nothing is accepted
+_SHORTEST_REST = 0.005
 _LARGEST_ID = 2**63 - 1
 
 _BY_TYPE: Mapping[str, tuple[Family, str]] = {
@@ -36,6 +38,7 @@ class Arrivals:
     """Reads on and on. Any number of processes may do it: one at a time does."""
 
     pool: asyncpg.Pool
+    tombstones: Tombstones
     clock: Clock
     timeout: float
     settle: float  # seconds that an id may be older than the commit of its row
@@ -50,13 +53,18 @@ class Arrivals:
             await self.clock.sleep(_EVERY_SECONDS)
 
     async def catch_up(self) -> datetime:
-        """Reads all that is committed; until when everything that was accepted is known."""
+        """Reads all that is committed; until when everything that was accepted is known.
+
+        It rests for as long as it has worked: requests are accepted on the same loop.
+        """
         async with connection(self.pool, self.timeout) as conn:
             with database_away_named():
                 until = await arrivals_store.settled(conn, timedelta(seconds=self.settle))
         bound = id_floor(until)
+        began = self.clock.monotonic()
         while await self._read(bound):
-            pass
+            await self.clock.sleep(max(_SHORTEST_REST, self.clock.monotonic() - began))
+            began = self.clock.monotonic()
         return until
 
     async def _read(self, bound: UUID) -> bool:
@@ -70,13 +78,20 @@ class Arrivals:
         since, upto = await arrivals_store.take(conn)
         after = upto or id_floor(since - timedelta(seconds=self.settle))
         rows = await arrivals_store.read(conn, after, bound, list(_BY_TYPE), _AT_ONCE, _MOST_BYTES)
-        found = [one for one in map(_read_delivery, rows) if one is not None]
+        found = [one for one in map(_read_delivery, await self._welcome(conn, rows)) if one is not None]
         if found:
             await arrivals_store.keep(conn, list(_newest(found)))
             delivered = [one.delivered for one in found if not one.reconciled]
             metrics.RECONCILED_LATE.inc(await arrivals_store.mark_late(conn, delivered, _UPDATES))
         await arrivals_store.advance(conn, rows[-1]["id"] if rows else bound)
         return bool(rows)
+
+    async def _welcome(self, conn: Connection, rows: Sequence[asyncpg.Record]) -> list[asyncpg.Record]:
+        """Without those who were erased. Nobody is buried until this is committed, and an erasure then finds it."""
+        told = [row for row in rows if row["body"] is not None]
+        drafts = [Draft(row["type"], row["body"], row["shop"], time=row["time"]) for row in told]
+        kept = {id(draft) for draft in await self.tombstones.welcome(conn, drafts)} if drafts else set()
+        return [row for row, draft in zip(told, drafts, strict=True) if id(draft) in kept]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +103,6 @@ class _Found:
 
 def _read_delivery(row: asyncpg.Record) -> _Found | None:
     """What a delivery tells; None for what names no resource, as one that was erased."""
-    if row["body"] is None:
-        return None
     try:
         payload = orjson.loads(row["body"])
     except orjson.JSONDecodeError:

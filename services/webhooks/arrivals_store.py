@@ -33,7 +33,7 @@ async def take(conn: Connection) -> tuple[datetime, UUID | None]:
     return row["since"], row["upto"]
 
 
-# As many as one transaction should read: 200, or those that begin within the first 8 MiB. Of other topics no body.
+# As many as one transaction should read: so many, or those that begin within so many bytes. Of other topics no body.
 READ = """
 SELECT id, type, shop, time, dataschema, body FROM (
     SELECT id, type, shop, time, dataschema, CASE WHEN wanted THEN body END AS body,
@@ -110,18 +110,19 @@ class Delivered:
     message_id: UUID
 
 
-# The state that had been missing, or the moment, whatever has become of the resource since.
+# What was fed as an update stood for a state, which any whole payload tells; as a moment, for what one topic tells.
 MARK_LATE = """
 UPDATE webhooks.reconciled AS r SET late_at = now()
 FROM unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[], $5::text[], $6::uuid[])
      AS d(shop, family, resource_id, updated_at, topic, message_id)
 WHERE r.shop = d.shop AND r.family = d.family AND r.resource_id = d.resource_id AND r.late_at IS NULL
-  AND (r.updated_at = d.updated_at OR r.topic = d.topic AND r.topic <> ALL ($7::text[])) AND r.message_id < d.message_id
+  AND CASE WHEN r.topic = ANY ($7::text[]) THEN r.updated_at = d.updated_at ELSE r.topic = d.topic END
+  AND r.message_id < d.message_id
 """
 
 
 async def mark_late(conn: Connection, delivered: Sequence[Delivered], updates: Sequence[str]) -> int:
-    """Notes that a webhook came after the reconciler had fed it; `updates` are topics that come again and again."""
+    """Notes that a webhook came after the reconciler had fed it; `updates` are the topics that stand for a state."""
     names = ("shop", "family", "resource_id", "updated_at", "topic", "message_id")
     columns = ([getattr(one, name) for one in delivered] for name in names)
     status: str = await conn.execute(MARK_LATE, *columns, list(updates))

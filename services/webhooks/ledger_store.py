@@ -18,7 +18,10 @@ SELECT family, hour, until, at_shopify, arrived, reconciled, missing, checked_at
 WHERE shop = $1 AND hour >= $2 AND hour < $3 ORDER BY hour, family
 """
 FED = """
-SELECT family, resource_id, updated_at, topic, found_at, message_id, problem, late_at FROM webhooks.reconciled
+SELECT family, resource_id, updated_at, topic, found_at, message_id, problem, late_at,
+       EXISTS (SELECT FROM webhooks.arrivals AS a WHERE a.shop = r.shop AND a.family = r.family
+               AND a.resource_id = r.resource_id AND a.updated_at > r.updated_at OFFSET 0) AS overtaken
+FROM webhooks.reconciled AS r
 WHERE shop = $1 AND updated_at >= $2 AND updated_at < $3 ORDER BY updated_at, family, resource_id, topic LIMIT $4
 """
 

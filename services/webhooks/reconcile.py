@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 from uuid import UUID, uuid4
 
@@ -17,6 +18,7 @@ from libs.common.errors import DatabaseAway
 from libs.common.outbox.faults import FaultPoints
 from libs.common.runtime.calls import AdminApi
 from libs.common.shopify.admin.errors import AccessDenied, AdminError
+from libs.common.tasks import background
 from libs.common.token_client import NotInstalled
 from services.webhooks import metrics, reconcile_api, reconcile_store
 from services.webhooks.api_failures import AGAIN_SECONDS, failure
@@ -29,7 +31,7 @@ from services.webhooks.reconcile_store import Shop
 P = ParamSpec("P")
 T = TypeVar("T")
 
-LEASE_SECONDS = 150.0  # longer than the longest step: a page of the list, or a few resources
+LEASE_SECONDS = 150.0  # after which another process takes over who died
 _IDLE_SECONDS = 15.0  # between two looks for what is due, if nobody says so
 _AWAY_SECONDS = 2.0
 _KNOWN = (
@@ -97,7 +99,8 @@ class Reconciler:
     async def _settle(self, shop: Shop, grip: Grip) -> None:
         """Ends in one of the outcomes of the metric; only `DatabaseAway` is raised."""
         try:
-            await self._compare(shop, grip)
+            async with background({"lease on a comparison": partial(self._keep, grip)}, self.clock):
+                await self._compare(shop, grip)
             outcome = "done"
         except DatabaseAway:
             raise
@@ -118,6 +121,17 @@ class Reconciler:
             outcome = "fault"
         metrics.RECONCILE_RUNS.labels(outcome).inc()
 
+    async def _keep(self, grip: Grip) -> None:
+        """Renews the lease beside what may take long: reading what has arrived, a shop without points.
+
+        Until cancelled, or somebody else has the shop: then the run's next write tells it so.
+        """
+        ours = True
+        while ours:
+            await self.clock.sleep(self.lease / 5)
+            with suppress(DatabaseAway):  # nothing can be written either
+                ours = await self._do(reconcile_store.hold, grip.shop, grip.holder, grip.lease)
+
     async def _compare(self, shop: Shop, grip: Grip) -> None:
         granted = await reconcile_api.scopes(self.admin, shop.name)
         known_until, now, keep = await self.arrivals.catch_up(), self.clock.now(), timedelta(days=self.days)
@@ -129,8 +143,9 @@ class Reconciler:
         earliest = second_of(max(shop.since, now - _KNOWN * keep))
         run = Run(
             self.pool, self.admin, self.feeder, self.faults, self.timeout, grip,
-            {name: max(at, earliest) for name, at in since.items()}, granted, shop.denied, shop.begun_at,
-            self.clock, self.clock.monotonic() + self.longest,
+            {name: max(at, earliest) for name, at in since.items()},
+            reconcile_api.Resources(self.admin, shop.name, granted), shop.denied, shop.begun_at, self.clock,
+            self.clock.monotonic() + self.longest,
         )  # fmt: skip
         denied = await self._compare_families(run, until, now, partial=shop.asked)
         proven = until if shop.asked else hour_of(until)

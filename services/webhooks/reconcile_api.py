@@ -1,20 +1,24 @@
 """What the Admin API says changed, and what is missing of it."""
 
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 from libs.common.runtime.calls import AdminApi
 from libs.common.shopify.admin.answers import Answer
-from libs.common.shopify.admin.errors import Unavailable
+from libs.common.shopify.admin.errors import QueryRefused, Unavailable
 from libs.common.shopify.admin.lanes import ApiLane
 from libs.common.shopify.scopes import Scopes
-from services.webhooks.reconcile_payloads import fields, has_more, number_of
+from services.webhooks.reconcile_payloads import PARTS, fields, number_of, parts
 from services.webhooks.reconcile_plan import Changed, Family, Span, second_of
+
+Json = Mapping[str, Any]
 
 PAGE = 250
 _FEW_PARTS = 40  # lines of an order, variants, addresses: most have fewer, and each is paid for in advance
+_MOST_PAGES = 100  # 25,000 of them, as deep as Shopify's lists go; a product has 2,048 variants at most
 _DEEPEST = (
     20_000  # Shopify counts on to 25,000 in one list (SHOPIFY 6.3); then the list is begun anew from there
 )
@@ -51,25 +55,52 @@ async def changed(admin: AdminApi, shop: str, family: Family, span: Span) -> Asy
             count, tail, after = 0, [], None
 
 
-async def fetch(
-    admin: AdminApi, shop: str, family: Family, number: int, granted: frozenset[str]
-) -> Mapping[str, Any] | None:
-    """One resource whole, or None where it is not there any more. What the app is not approved for is null."""
-    node = await _whole(admin, shop, family, number, granted, _FEW_PARTS)
-    if node is not None and has_more(node):
-        return await _whole(admin, shop, family, number, granted, PAGE)
-    return node
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Fetches single resources of a shop."""
 
+    admin: AdminApi
+    shop: str
+    granted: frozenset[str]
 
-async def _whole(
-    admin: AdminApi, shop: str, family: Family, number: int, granted: frozenset[str], parts: int
-) -> Mapping[str, Any] | None:
-    gid = f"gid://shopify/{family.single.capitalize()}/{number}"
-    answer = await _ask(admin, shop, _single_of(family, granted), {"id": gid, "parts": parts})
-    node: Mapping[str, Any] | None = answer.data.get(family.single)
-    if any(error.code != "ACCESS_DENIED" for error in answer.errors) or (node is None and answer.partial):
-        raise Unavailable(_told(answer))
-    return node
+    async def fetch(self, family: Family, number: int) -> Json | None:
+        """One of them whole, or None where it is not there any more. What the app is not approved for is null.
+
+        Raises `QueryRefused` for one that Shopify lists and does not show, or that has too many parts.
+        """
+        gid, name = f"gid://shopify/{family.single.capitalize()}/{number}", PARTS[family.name]
+        node = await self._ask(family, _single_of(family, self.granted), gid, _FEW_PARTS, None)
+        if node is None:
+            await self._check_gone(family, number)
+            return None
+        nodes, page = list(node[name]["nodes"]), node[name]["pageInfo"]
+        for _ in range(_MOST_PAGES):
+            if not page["hasNextPage"]:
+                return {**node, name: {"nodes": nodes}}
+            more = await self._ask(family, _parts_of(family, self.granted), gid, PAGE, page["endCursor"])
+            if more is None:
+                return None
+            nodes += more[name]["nodes"]
+            page = more[name]["pageInfo"]
+        raise QueryRefused(f"it has more than {len(nodes)} {name}")
+
+    async def _check_gone(self, family: Family, number: int) -> None:
+        """Null is said of what was deleted, and of what the app may not see; lists leave out only the former."""
+        query = _list_of(family)
+        answer = await _ask(self.admin, self.shop, query, {"first": 1, "query": f"id:{number}"})
+        if answer.partial:
+            raise Unavailable(_told(answer))
+        if any(number_of(node["id"]) == number for node in answer.data[family.name]["nodes"]):
+            raise QueryRefused("Shopify lists it, and answers null where it is asked for")
+
+    async def _ask(self, family: Family, query: str, gid: str, number: int, after: str | None) -> Json | None:
+        """Raises `Unavailable` for half an answer, apart from what is denied within it."""
+        variables = {"id": gid, "parts": number, "after": after}
+        answer = await _ask(self.admin, self.shop, query, variables)
+        node: Json | None = answer.data.get(family.single)
+        if any(error.code != "ACCESS_DENIED" for error in answer.errors) or (node is None and answer.partial):
+            raise Unavailable(_told(answer))
+        return node
 
 
 async def _page(
@@ -104,9 +135,17 @@ def _list_of(family: Family) -> str:
 
 @cache
 def _single_of(family: Family, granted: frozenset[str]) -> str:
-    name = family.single
-    asked = fields(family.name, granted)
-    return f"query Reconcile{name.capitalize()}($id: ID!, $parts: Int!) {{ {name}(id: $id) {{ {asked} }} }}"
+    return _about(family, "", fields(family.name, granted))
+
+
+@cache
+def _parts_of(family: Family, granted: frozenset[str]) -> str:
+    return _about(family, "Parts", parts(family.name, granted))
+
+
+def _about(family: Family, what: str, asked: str) -> str:
+    name, given = family.single, "$id: ID!, $parts: Int!, $after: String"
+    return f"query Reconcile{name.capitalize()}{what}({given}) {{ {name}(id: $id) {{ {asked} }} }}"
 
 
 async def _ask(admin: AdminApi, shop: str, query: str, variables: Mapping[str, Any]) -> Answer:

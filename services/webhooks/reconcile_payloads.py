@@ -9,43 +9,59 @@ import orjson
 Json = Mapping[str, Any]
 
 _BAG = "{ shopMoney { amount currencyCode } presentmentMoney { amount currencyCode } }"
-_MORE = "pageInfo { hasNextPage }"
 _NAMED = "id createdAt updatedAt tags"
 _ADDRESS = """id firstName lastName name company address1 address2 city zip phone province provinceCode
 country countryCodeV2"""
 
 
 def fields(family: str, scopes: frozenset[str]) -> str:
-    """What is asked of one resource, with so many $parts. With 250 it stays below the 1,000 points of a query."""
-    return _FIELDS[family](scopes)
+    """What is asked of one resource, with its first $parts."""
+    return f"{_FIELDS[family](scopes)} {parts(family, scopes)}"
+
+
+def parts(family: str, scopes: frozenset[str]) -> str:
+    """A page of the list that belongs to it: with 250 $parts below the 1,000 points of a query."""
+    page = "pageInfo { hasNextPage endCursor }"
+    return f"{PARTS[family]}(first: $parts, after: $after) {{ nodes {{ {_PART_FIELDS[family](scopes)} }} {page} }}"
 
 
 def _fields_of_order(scopes: frozenset[str]) -> str:
     buyer = "customer { id }" if "read_customers" in scopes else ""
-    goods = "product { id } variant { id }" if "read_products" in scopes else ""
     return f"""{_NAMED} name note test processedAt cancelledAt cancelReason closedAt currencyCode
 displayFinancialStatus displayFulfillmentStatus {buyer} totalPriceSet {_BAG} currentTotalPriceSet {_BAG}
-subtotalPriceSet {_BAG} totalTaxSet {_BAG} totalDiscountsSet {_BAG}
-lineItems(first: $parts) {{ nodes {{ id title name sku quantity currentQuantity originalUnitPriceSet {_BAG}
-{goods} }} {_MORE} }}"""
+subtotalPriceSet {_BAG} totalTaxSet {_BAG} totalDiscountsSet {_BAG}"""
+
+
+def _fields_of_line(scopes: frozenset[str]) -> str:
+    goods = "product { id } variant { id }" if "read_products" in scopes else ""
+    return f"id title name sku quantity currentQuantity originalUnitPriceSet {_BAG} {goods}"
 
 
 def _fields_of_product(_: frozenset[str]) -> str:
-    return f"""{_NAMED} title handle status vendor productType descriptionHtml publishedAt
-variants(first: $parts) {{ nodes {{ id title sku barcode position price compareAtPrice inventoryQuantity
-inventoryItem {{ id }} createdAt updatedAt }} {_MORE} }}"""
+    return f"{_NAMED} title handle status vendor productType descriptionHtml publishedAt"
+
+
+def _fields_of_variant(_: frozenset[str]) -> str:
+    return """id title sku barcode position price compareAtPrice inventoryQuantity
+inventoryItem { id } createdAt updatedAt"""
 
 
 def _fields_of_customer(_: frozenset[str]) -> str:
     return f"""{_NAMED} firstName lastName note state verifiedEmail numberOfOrders
 amountSpent {{ amount currencyCode }} defaultEmailAddress {{ emailAddress }} defaultPhoneNumber {{ phoneNumber }}
-defaultAddress {{ {_ADDRESS} }} addressesV2(first: $parts) {{ nodes {{ {_ADDRESS} }} {_MORE} }}"""
+defaultAddress {{ {_ADDRESS} }}"""
 
 
 _FIELDS: Mapping[str, Callable[[frozenset[str]], str]] = {
     "orders": _fields_of_order,
     "products": _fields_of_product,
     "customers": _fields_of_customer,
+}
+PARTS = {"orders": "lineItems", "products": "variants", "customers": "addressesV2"}
+_PART_FIELDS: Mapping[str, Callable[[frozenset[str]], str]] = {
+    "orders": _fields_of_line,
+    "products": _fields_of_variant,
+    "customers": lambda _: _ADDRESS,
 }
 _CENTS = 2
 _FULFILLMENT = {"FULFILLED": "fulfilled", "PARTIALLY_FULFILLED": "partial", "RESTOCKED": "restocked"}
@@ -54,12 +70,6 @@ _FULFILLMENT = {"FULFILLED": "fulfilled", "PARTIALLY_FULFILLED": "partial", "RES
 def payload(family: str, node: Json) -> bytes:
     """The body of the message that is fed."""
     return orjson.dumps({**_root(node), **_MAKERS[family](node)})
-
-
-def has_more(node: Json) -> bool:
-    """Whether the resource has more parts than were asked for."""
-    lists = (value for value in node.values() if isinstance(value, dict) and "pageInfo" in value)
-    return any(one["pageInfo"]["hasNextPage"] for one in lists)
 
 
 def number_of(gid: str) -> int:

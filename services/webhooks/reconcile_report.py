@@ -77,7 +77,7 @@ def report(
         "until": window.end,
         "listening_since": shop["since"],
         "proven_until": until,
-        "families": [_summary(family, shop, hours, fed) for family in families],
+        "families": [_summary(family, shop, hours, late) for family in families],
         "hours": [
             {**{name: row[name] for name in _HOUR}, "late": late[row["family"], row["hour"]]} for row in hours
         ],
@@ -125,7 +125,7 @@ def _until(row: Row) -> datetime:
     return until
 
 
-def _summary(family: Family, shop: Row, hours: Sequence[Row], fed: Sequence[Row]) -> Json:
+def _summary(family: Family, shop: Row, hours: Sequence[Row], late: Counter[tuple[str, datetime]]) -> Json:
     mine = [row for row in hours if row["family"] == family.name]
     denied = family.name in shop["denied"]
     return {
@@ -135,9 +135,22 @@ def _summary(family: Family, shop: Row, hours: Sequence[Row], fed: Sequence[Row]
         if denied
         else None,
         **{name: sum(row[name] for row in mine) for name in _COUNTS},
-        "late": sum(row["late_at"] is not None for row in fed if row["family"] == family.name),
+        "late": sum(number for (name, _), number in late.items() if name == family.name),
     }
 
 
 def _late(fed: Sequence[Row]) -> Counter[tuple[str, datetime]]:
-    return Counter((row["family"], hour_of(row["updated_at"])) for row in fed if row["late_at"] is not None)
+    """Resources, as all that the ledger counts: those whose newest state was fed, and all of it has come after all."""
+    newest: dict[tuple[str, int], list[Row]] = {}
+    for row in fed:
+        rows = newest.setdefault((row["family"], row["resource_id"]), [])
+        if rows and rows[0]["updated_at"] < row["updated_at"]:
+            rows.clear()
+        rows.append(row)
+    came = (rows[0] for rows in newest.values() if all(_came_late(row) for row in rows))
+    return Counter((row["family"], hour_of(row["updated_at"])) for row in came)
+
+
+def _came_late(row: Row) -> bool:
+    """What changed again and came of itself has left that hour."""
+    return row["late_at"] is not None and not row["overtaken"]

@@ -57,7 +57,7 @@ class Run:
     grip: Grip
     # By family: what happened before was sent to nobody, or is not known any more.
     since: Mapping[str, datetime]
-    granted: frozenset[str]
+    resources: reconcile_api.Resources
     denied: frozenset[str]  # families, at the last run
     begun_at: datetime
     clock: Clock
@@ -127,7 +127,7 @@ class Run:
     async def _fetch(self, family: Family, gap: Gap) -> Gap | None:
         """With its payload, or with what keeps it from having one; None for what has been deleted since."""
         try:
-            node = await reconcile_api.fetch(self.admin, self.grip.shop, family, gap.number, self.granted)
+            node = await self.resources.fetch(family, gap.number)
             if node is None:
                 return None
             body, at = payload(family.name, node), datetime.fromisoformat(node["updatedAt"])

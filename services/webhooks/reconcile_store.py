@@ -64,8 +64,8 @@ async def take_in(conn: Connection, spread: timedelta) -> None:
     await conn.execute(TAKE_IN, spread)
 
 
-# As for subscriptions: one process at a time, free by the clock where it died; who asks meanwhile sets due_at to before
-# the end of the lease, by which the run under way knows at its end. What the holder still has broke off with Postgres.
+# As for subscriptions: one process at a time, free by the clock where it died. Who asks meanwhile takes begun_at away,
+# by which the run under way knows at its end that it began too early. What a holder still has broke off with Postgres.
 TAKE_DUE = """
 UPDATE webhooks.reconciled_shops
 SET holder = $1, leased_until = now() + $2::interval, due_at = now() + $2::interval,
@@ -108,7 +108,7 @@ async def ask(conn: Connection, shop: str) -> datetime | None:
 HOLD = """
 UPDATE webhooks.reconciled_shops
 SET leased_until = now() + $3::interval,
-    due_at = CASE WHEN due_at < leased_until THEN due_at ELSE now() + $3::interval END
+    due_at = CASE WHEN begun_at IS NULL THEN due_at ELSE now() + $3::interval END
 WHERE shop = $1 AND holder = $2 RETURNING shop
 """
 
@@ -148,8 +148,8 @@ FINISH = """
 UPDATE webhooks.reconciled_shops
 SET holder = NULL, leased_until = NULL, begun_at = NULL, ended_at = now(), checked_at = now(), error = NULL,
     denied = $4, families = families - $4::text[],
-    asked = due_at < leased_until AND asked,
-    due_at = CASE WHEN due_at < leased_until THEN due_at ELSE now() + $3::interval * (0.75 + random() / 2) END,
+    asked = begun_at IS NULL AND asked,
+    due_at = CASE WHEN begun_at IS NULL THEN due_at ELSE now() + $3::interval * (0.75 + random() / 2) END,
     proven_until = coalesce((SELECT min(hour) FROM webhooks.reconciled_hours
                              WHERE shop = $1 AND missing > 0 AND until > since), $5)
 WHERE shop = $1 AND holder = $2
@@ -178,7 +178,7 @@ async def pause(conn: Connection, shop: str, holder: UUID) -> None:
 FAIL = """
 UPDATE webhooks.reconciled_shops
 SET holder = NULL, leased_until = NULL, begun_at = NULL, ended_at = now(), error = $3,
-    due_at = CASE WHEN due_at < leased_until THEN due_at ELSE now() + $4::interval END
+    due_at = CASE WHEN begun_at IS NULL THEN due_at ELSE now() + $4::interval END
 WHERE shop = $1 AND holder = $2
 """
 

@@ -1,7 +1,9 @@
-"""What goes wrong with one family leaves the others to be compared."""
+"""A run of the reconciler: what goes wrong with one family leaves the others to be compared; it keeps its shop."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -24,6 +26,7 @@ from services.webhooks.reconcile_plan import FAMILIES
 from tests.environment import MakeSettings
 from tests.integration.auth_kit import OPS, SERVICE_KEY
 from tests.session_tokens import CLIENT_ID, SECRET, SHOP
+from tests.waiting import poll
 
 INSTALLED = """
 INSERT INTO webhooks.subscription_shops (shop, generation, checked_at) VALUES ($1, 1, now() - interval '5 hours')
@@ -41,14 +44,17 @@ SELECT name, (moment #>> '{}')::timestamptz = since AS as_the_shop FROM webhooks
 STATE = (
     "SELECT denied, error, checked_at IS NOT NULL AS checked FROM webhooks.reconciled_shops WHERE shop = $1"
 )
+LEASED_UNTIL = "SELECT leased_until FROM webhooks.reconciled_shops WHERE shop = $1"
 COMPARED = "SELECT DISTINCT family FROM webhooks.reconciled_hours WHERE shop = $1 ORDER BY family"
 
 
 class Shopify:
-    """A shop in which nothing happens, and that answers some of what it is asked with errors."""
+    """A shop in which nothing happens, and that answers some of what it is asked with errors, or after a while."""
 
     def __init__(self, errors: Mapping[str, AdminError]) -> None:
         self.errors = errors
+        self.answers = asyncio.Event()
+        self.answers.set()
 
     async def graphql(
         self,
@@ -61,6 +67,7 @@ class Shopify:
         idempotency_key: str | None = None,
     ) -> Answer:
         assert (shop, lane) == (SHOP, ApiLane.BACKFILL)
+        await self.answers.wait()
         if "accessScopes" in query:
             handles = [{"handle": family.scope} for family in FAMILIES]
             return Answer({"currentAppInstallation": {"accessScopes": handles}})
@@ -72,7 +79,7 @@ class Shopify:
 
 @asynccontextmanager
 async def reconciler(
-    pool: asyncpg.Pool, database: str, settings: MakeSettings, errors: Mapping[str, AdminError]
+    pool: asyncpg.Pool, database: str, settings: MakeSettings, shopify: Shopify, lease: float = 60.0
 ) -> AsyncIterator[Reconciler]:
     mine = settings(
         Settings, database_url=database, ops_token=OPS, service_key=SERVICE_KEY, shopify_api_secret=SECRET,
@@ -80,10 +87,22 @@ async def reconciler(
     )  # fmt: skip
     clock, keys = SystemClock(), PrivacyKeys(mine.service_key)
     async with open_producer(mine, schema="webhooks", pool=pool) as producer:
-        feeder = Feeder(pool, producer, Tombstones(pool, "webhooks", keys, clock, 30.0), "2026-10", 30.0)
-        arrivals = Arrivals(pool, clock, 30.0, 1.0)
+        tombstones = Tombstones(pool, "webhooks", keys, clock, 30.0)
+        feeder = Feeder(pool, producer, tombstones, "2026-10", 30.0)
+        arrivals = Arrivals(pool, tombstones, clock, 30.0, 1.0)
         yield Reconciler(
-            pool, Shopify(errors), arrivals, feeder, clock, 30.0, 3600.0, 1.0, 14, FaultPoints(), 600.0
+            pool,
+            shopify,
+            arrivals,
+            feeder,
+            clock,
+            30.0,
+            3600.0,
+            1.0,
+            14,
+            FaultPoints(),
+            600.0,
+            lease=lease,
         )
 
 
@@ -91,7 +110,7 @@ async def turn(database: str, settings: MakeSettings, errors: Mapping[str, Admin
     """The shop after a run, with the families that have been compared."""
     async with asyncpg.create_pool(database, min_size=1, max_size=4) as pool:
         await pool.execute(INSTALLED, SHOP)
-        async with reconciler(pool, database, settings, errors) as one:
+        async with reconciler(pool, database, settings, Shopify(errors)) as one:
             assert await one.ask(SHOP)
             assert await one.turn(uuid4())
         row = await pool.fetchrow(STATE, SHOP)
@@ -126,10 +145,32 @@ async def test_a_family_that_was_not_compared_is_from_now_on_and_feeds_nothing_t
     async with asyncpg.create_pool(database, min_size=1, max_size=4) as pool:
         await pool.execute(INSTALLED, SHOP)
         await pool.execute(EARLIER, SHOP)
-        async with reconciler(pool, database, settings, {"customers": AccessDenied("not yet")}) as one:
+        async with reconciler(
+            pool, database, settings, Shopify({"customers": AccessDenied("not yet")})
+        ) as one:
             assert await one.turn(uuid4())
         assert [tuple(row) for row in await pool.fetch(SINCE, SHOP)] == [
             ("orders", True),
             ("products", False),
         ]
         assert [row["family"] for row in await pool.fetch(COMPARED, SHOP)] == ["orders"]
+
+
+async def test_a_run_keeps_its_shop_however_long_shopify_takes(database: str, settings: MakeSettings) -> None:
+    shopify, lease = Shopify({}), 0.5
+    shopify.answers.clear()
+    async with asyncpg.create_pool(database, min_size=1, max_size=4) as pool:
+        await pool.execute(INSTALLED, SHOP)
+        async with reconciler(pool, database, settings, shopify, lease) as one:
+            assert await one.ask(SHOP)
+            run = asyncio.create_task(one.turn(uuid4()))
+            first = await poll(lambda: pool.fetchval(LEASED_UNTIL, SHOP))
+
+            async def leased_anew() -> bool:
+                assert not await one.turn(uuid4())  # nobody else gets it
+                return bool(await pool.fetchval(LEASED_UNTIL, SHOP) > first + timedelta(seconds=2 * lease))
+
+            await poll(leased_anew)
+            shopify.answers.set()
+            assert await run
+        assert await pool.fetchval("SELECT checked_at IS NOT NULL FROM webhooks.reconciled_shops")
