@@ -3,8 +3,9 @@
 So a process may die anywhere: the next one goes on behind the last pack that was committed.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from libs.common.contracts.envelope import Draft
 from libs.common.db import Connection
@@ -74,7 +75,7 @@ class Reader:
         async with self.books.open() as conn, conn.transaction():
             welcome = await self.tombstones.welcome(conn, drafts)
             sent = await self.producer.put(conn, welcome)
-            await self._advance(conn, held, pack, welcome=len(welcome), new=len(sent))
+            await self._advance(conn, held, pack, welcome=len(welcome), new=[out.id for out in sent])
             await self.faults.reach("pack stored, not committed")
         await self.faults.reach("pack committed, not announced")
         self.producer.sent(sent)
@@ -82,11 +83,11 @@ class Reader:
         metrics.BACKFILL_BYTES.inc(pack.entries[-1].end - pack.start)
 
     async def _advance(
-        self, conn: Connection, held: Backfill, pack: _Pack, *, welcome: int, new: int
+        self, conn: Connection, held: Backfill, pack: _Pack, *, welcome: int, new: Sequence[UUID]
     ) -> None:
         step = Advance(
-            pack.start, pack.entries[-1].end, sum(entry.lines for entry in pack.entries), new, welcome - new,
-            len(pack.entries) - welcome,
+            pack.start, pack.entries[-1].end, sum(entry.lines for entry in pack.entries), len(new),
+            welcome - len(new), len(pack.entries) - welcome, max(new, default=None),
         )  # fmt: skip
         if not await backfill_store.advance(conn, held, step):
             raise Lost

@@ -5,21 +5,28 @@ from uuid import UUID
 
 from libs.common.db import Connection
 
-# A bounded number of rows is looked at: in a lane that is deeper than that nothing more is put anyway. The lane is read
+# A bounded number of rows is looked at: where there are more, only the newest message of the job is. The lane is read
 # from an id on, so that rows deleted before it are not walked again. OFFSET 0 keeps each a look-up by primary key.
 WAITING = """
 WITH ready AS MATERIALIZED (
     SELECT id FROM worker.outbox WHERE destination = 'worker' AND lane = 'bulk' AND id >= $3 ORDER BY id LIMIT $2
+), later AS MATERIALIZED (
+    SELECT message_id AS id FROM worker.scheduled WHERE source = 'worker' ORDER BY due_at LIMIT $2
+), newest AS MATERIALIZED (
+    SELECT last_message AS id FROM worker.backfills WHERE id = $1
 )
 SELECT (
-    SELECT CASE WHEN count(*) >= $2 THEN $2 ELSE count(*) FILTER (WHERE m.correlation_id = $1) END FROM ready AS o
-    CROSS JOIN LATERAL (SELECT correlation_id FROM worker.messages WHERE id = o.id OFFSET 0) AS m
-) + (
-    SELECT count(*) FILTER (WHERE m.correlation_id = $1) FROM (
-        SELECT message_id FROM worker.scheduled WHERE source = 'worker' ORDER BY due_at LIMIT $2
-    ) AS s
-    CROSS JOIN LATERAL (SELECT correlation_id FROM worker.messages WHERE id = s.message_id OFFSET 0) AS m
-) AS number, (SELECT id FROM ready ORDER BY id LIMIT 1) AS first
+    SELECT count(*) FILTER (WHERE m.correlation_id = $1::uuid::text)
+    FROM (SELECT id FROM ready UNION ALL SELECT id FROM later) AS w
+    CROSS JOIN LATERAL (SELECT correlation_id FROM worker.messages WHERE id = w.id OFFSET 0) AS m
+) AS number,
+(SELECT count(*) FROM ready) >= $2 OR (SELECT count(*) FROM later) >= $2 AS crowded,
+EXISTS (SELECT FROM newest CROSS JOIN LATERAL (
+    SELECT FROM worker.outbox WHERE destination = 'worker' AND lane = 'bulk' AND id = newest.id OFFSET 0
+) AS o) OR EXISTS (SELECT FROM newest CROSS JOIN LATERAL (
+    SELECT FROM worker.scheduled WHERE source = 'worker' AND message_id = newest.id OFFSET 0
+) AS s) AS newest_waits,
+(SELECT id FROM ready ORDER BY id LIMIT 1) AS first
 """
 
 
@@ -27,12 +34,14 @@ SELECT (
 class Waiting:
     """How many of a job's messages wait, and the first id that the bulk lane has."""
 
-    number: int
+    number: int  # of those that were looked at
+    crowded: bool  # more wait, of whatever kind, than were looked at
+    newest_waits: bool
     first: UUID | None
 
 
 async def waiting(conn: Connection, backfill: UUID, most: int, *, since: UUID) -> Waiting:
-    """Counts from an id on, looking at no more than `most` of all that wait."""
-    row = await conn.fetchrow(WAITING, str(backfill), most, since)
+    """Counts from an id on, looking at no more than `most` of all that are ready and of all that are put off."""
+    row = await conn.fetchrow(WAITING, backfill, most, since)
     assert row is not None  # noqa: S101 - it counts
-    return Waiting(row["number"], row["first"])
+    return Waiting(**row)

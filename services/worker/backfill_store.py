@@ -238,7 +238,7 @@ async def end(conn: Connection, held: Backfill, status: str, reason: str | None)
 ADVANCE = """
 UPDATE worker.backfills
 SET position = $5, lines = lines + $6, accepted = accepted + $7, repeated = repeated + $8, withheld = withheld + $9,
-    failures = 0, reason = NULL, stalled_at = NULL
+    last_message = coalesce($10, last_message), failures = 0, reason = NULL, stalled_at = NULL
 WHERE id = $1 AND holder = $2 AND status = $3 AND position = $4
 RETURNING id
 """
@@ -254,13 +254,14 @@ class Advance:
     accepted: int
     repeated: int
     withheld: int
+    last: UUID | None  # the newest message
 
 
 async def advance(conn: Connection, held: Backfill, step: Advance) -> bool:
     """Moves on in the file, in the transaction that accepts what was read; False where somebody else has."""
     found = await conn.fetchval(
         ADVANCE, held.id, held.holder, held.status, step.start, step.end, step.lines, step.accepted,
-        step.repeated, step.withheld,
+        step.repeated, step.withheld, step.last,
     )  # fmt: skip
     return found is not None
 

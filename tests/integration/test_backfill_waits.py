@@ -21,16 +21,25 @@ STUCK = "SELECT bool_and(reason LIKE 'its handlers are behind%') FROM worker.bac
 LIKE_IT = """
 INSERT INTO worker.backfills (id, shop, resource, since, status, operation, asked_at, snapshot_at)
 SELECT gen_random_uuid(), n || '.myshopify.com', resource, since, status, operation, asked_at, snapshot_at
-FROM worker.backfills, generate_series(1, 5) AS n WHERE id = $1
+FROM worker.backfills, generate_series(1, $2::int) AS n WHERE id = $1
 """
 ITS_WORK = """
-WITH new AS (
-    INSERT INTO worker.messages (id, type, shop, time, content_type, body, correlation_id)
-    SELECT gen_random_uuid(), 'backfill.customers', shop, now(), 'application/json', '{}', id::text
-    FROM worker.backfills, generate_series(1, $2::int) WHERE resource = 'customers' AND id <> $1 RETURNING id
-)
+INSERT INTO worker.messages (id, type, shop, time, content_type, body, correlation_id)
+SELECT gen_random_uuid(), 'backfill.customers', shop, now(), 'application/json', '{}', id::text
+FROM worker.backfills, generate_series(1, $2::int) WHERE resource = 'customers' AND id <> $1 RETURNING id
+"""
+NEWEST = """
+UPDATE worker.backfills AS b SET last_message = (
+    SELECT id FROM worker.messages WHERE correlation_id = b.id::text ORDER BY id DESC LIMIT 1)
+WHERE resource = 'customers'
+"""
+PUT_OFF_WORK = """
 INSERT INTO worker.scheduled (source, message_id, lane, due_at, reason)
-SELECT 'worker', id, 'bulk', now() + interval '1 hour', 'retry' FROM new
+SELECT 'worker', id, 'bulk', now() + interval '1 hour', 'retry' FROM unnest($1::uuid[]) AS id
+"""
+WORK_IN_HAND = """
+INSERT INTO worker.outbox (destination, lane, id, holder, leased_until)
+SELECT 'worker', 'bulk', id, 'worker:another', now() + interval '1 hour' FROM unnest($1::uuid[]) AS id
 """
 
 
@@ -70,20 +79,29 @@ async def test_a_start_whose_answer_is_lost_is_not_made_twice(database: str, tmp
         assert len(await one.operations()) == 1
 
 
+@pytest.mark.parametrize(
+    ("shops", "where"),
+    [
+        pytest.param(5, PUT_OFF_WORK, id="more shops than are worked on at once"),
+        pytest.param(15, PUT_OFF_WORK, id="more than is looked at is put off"),
+        pytest.param(15, WORK_IN_HAND, id="more than is looked at is in the lane"),
+    ],
+)
 async def test_shops_whose_handlers_are_stuck_do_not_hold_up_the_others(
-    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shops: int, where: str
 ) -> None:
     monkeypatch.setattr(backfill_work, "AT_ONCE", 1)
-    async with shop(database, tmp_path, Setup(sizes=Sizes(orders=60, customers=260))) as one:
+    async with shop(database, tmp_path, Setup(sizes=Sizes(orders=300, customers=260))) as one:
         worker = await one.local(HANDLERS="tests.integration.stuck_handlers", BACKFILL_WAITING="100")
         stuck = await begin(worker, "customers")
         await one.reached(stuck, lambda row: "handlers are behind" in (row["reason"] or ""))
         async with one.pool.acquire() as conn, conn.transaction():
-            await conn.execute(LIKE_IT, stuck)
-            await conn.execute(ITS_WORK, stuck, 100)
+            await conn.execute(LIKE_IT, stuck, shops)
+            await conn.execute(where, [row["id"] for row in await conn.fetch(ITS_WORK, stuck, 100)])
+            await conn.execute(NEWEST)
         await poll(lambda: one.pool.fetchval(STUCK), within=60)
         row = await one.over(await begin(worker, "orders"))
-        assert (row["status"], row["accepted"]) == ("completed", 60)
+        assert (row["status"], row["accepted"]) == ("completed", 300)
         assert (await one.row(stuck))["accepted"] == 250
 
 
