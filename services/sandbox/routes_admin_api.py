@@ -28,6 +28,7 @@ from services.sandbox.weather import Mishap, Weather
 
 _BODY_BYTES, _BODY_SECONDS = 1024 * 1024, 5.0
 _UNAUTHORIZED = "[API] Invalid API key or access token (unrecognized login or wrong password)"
+_LATER = 429
 _FULL = "Internal error. Looks like something went wrong on our end."
 
 
@@ -110,13 +111,20 @@ class AdminApi:
         return response
 
 
+_REFUSALS: Mapping[Mishap, tuple[int, str]] = {
+    Mishap.TOO_MANY: (429, "Too many requests"),
+    Mishap.SUSPICIOUS: (430, "Shopify Security Rejection"),
+    Mishap.FROZEN: (402, "Unavailable Shop"),
+    Mishap.DISOWNED: (401, _UNAUTHORIZED),
+}
+
+
 def _refused(mishap: Mishap) -> web.Response | None:
     """The answers of those who never looked at the request."""
+    if mishap in _REFUSALS:
+        status, words = _REFUSALS[mishap]
+        return json_response({"errors": words}, status, {"Retry-After": "1.0"} if status == _LATER else None)
     match mishap:
-        case Mishap.TOO_MANY:
-            return json_response({"errors": "Too many requests"}, 429, {"Retry-After": "1.0"})
-        case Mishap.SUSPICIOUS:
-            return json_response({"errors": "Shopify Security Rejection"}, 430)
         case Mishap.BROKEN:
             return web.Response(text="Service Unavailable", status=503)
         case Mishap.UNHEARD:

@@ -18,8 +18,12 @@ class Mishap(StrEnum):
     SLOW = "slow"  # answered as usual, but late
     BROKEN = "broken"  # 503, and nothing happened
     SUSPICIOUS = "suspicious"  # 430, and nothing happened
+    FROZEN = "frozen"  # 402, and nothing happened: the merchant owes Shopify money
+    DISOWNED = "disowned"  # 401, whatever token it is: the app has to be authorised again
     PARTIAL = "partial"  # 200, but a part of the answer is an error
     LYING = "lying"  # 200, but throttleStatus says that the bucket is full
+
+    EXPIRED = "expired"  # of bulk operations: after ten days, which the sandbox makes short, with a part of the file
 
 
 @dataclass(slots=True)

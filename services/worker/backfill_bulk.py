@@ -11,6 +11,7 @@ from libs.common.shopify.admin.answers import Answer
 from libs.common.shopify.admin.errors import Unavailable, UserErrors
 from libs.common.shopify.admin.lanes import ApiLane
 
+# Not partialDataUrl: docs/backfill.md tells why what a failed operation leaves is not read.
 _FIELDS = "id status errorCode url objectCount createdAt query"
 START = f"""mutation BackfillStart($query: String!) {{ bulkOperationRunQuery(query: $query, groupObjects: true) {{
 bulkOperation {{ {_FIELDS} }} userErrors {{ field message code }} }} }}"""

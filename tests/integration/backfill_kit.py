@@ -18,7 +18,7 @@ from services.sandbox.setup import Setup
 from services.worker.app import open_service
 from services.worker.backfill_steps import Pace
 from services.worker.config import Settings
-from tests.integration.auth_kit import OPS, SERVICE_KEY, running
+from tests.integration.auth_kit import OPS, SERVICE_KEY, Running, running
 from tests.integration.backfill_worker import HURRY
 from tests.integration.mortal import child
 from tests.integration.sandbox_kit import Sandbox, sandbox
@@ -69,6 +69,7 @@ class Shop:
     """A store with the app on it, the database, and where auth is."""
 
     stores: Sandbox
+    auth: Running
     token: str
     pool: asyncpg.Pool
     environment: dict[str, str]
@@ -177,6 +178,6 @@ async def shop(database: str, folder: Path, setup: Setup | None = None) -> Async
             "OPS_TOKEN": OPS, "SANDBOX_STORE_URL": address, "AUTH_URL": str(auth.client._base_url),
         }  # fmt: skip
         pool = await stack.enter_async_context(asyncpg.create_pool(database, min_size=1, max_size=4))
-        one = Shop(stores, token, pool, environment, folder)
+        one = Shop(stores, auth, token, pool, environment, folder)
         await stack.enter_async_context(one._stack)
         yield one

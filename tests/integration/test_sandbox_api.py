@@ -216,6 +216,8 @@ async def test_shops_have_buckets_of_their_own(tmp_path: Path) -> None:
     [
         (Mishap.TOO_MANY, 429),
         (Mishap.SUSPICIOUS, 430),
+        (Mishap.FROZEN, 402),
+        (Mishap.DISOWNED, 401),
         (Mishap.BROKEN, 503),
         (Mishap.UNHEARD, 520),
         (Mishap.UNTOLD, 520),

@@ -143,13 +143,19 @@ async def test_a_cancelled_operation_ends_with_what_it_has(tmp_path: Path) -> No
         assert again["userErrors"][0]["message"] == "A bulk operation cannot be canceled when it is canceled"
 
 
-async def test_a_failed_operation_gives_what_it_has(tmp_path: Path) -> None:
-    weather = Weather({Mishap.BROKEN: 1.0})
+@pytest.mark.parametrize(
+    ("mishap", "status", "code"),
+    [(Mishap.BROKEN, "FAILED", "INTERNAL_SERVER_ERROR"), (Mishap.EXPIRED, "EXPIRED", None)],
+)
+async def test_an_operation_that_came_to_nothing_gives_what_it_has(
+    tmp_path: Path, mishap: Mishap, status: str, code: str | None
+) -> None:
+    weather = Weather({mishap: 1.0})
     async with sandbox(tmp_path, setup=Setup(sizes=Sizes(orders=60), bulk_weather=weather)) as stores:
         token = (await stores.installed(SCOPES)).access_token
         started = await start(stores, token, "{ orders { nodes { id } } }")
-        found = await ended(stores, token, started["bulkOperation"]["id"], "FAILED")
-        assert (found["url"], found["errorCode"]) == (None, "INTERNAL_SERVER_ERROR")
+        found = await ended(stores, token, started["bulkOperation"]["id"], status)
+        assert (found["url"], found["errorCode"]) == (None, code)
         assert len(await lines(stores, found["partialDataUrl"])) == 30 == int(found["rootObjectCount"])
 
 

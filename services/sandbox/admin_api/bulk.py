@@ -25,7 +25,8 @@ KIND = "BulkOperation"
 AT_ONCE = 5
 KEPT_SECONDS = 7 * 86_400
 _BREATH = 25  # nodes between two breaths of the event loop
-_ENDED = frozenset({"COMPLETED", "FAILED", "CANCELED"})
+_ENDED = frozenset({"COMPLETED", "FAILED", "CANCELED", "EXPIRED"})
+_HALFWAY = frozenset({Mishap.BROKEN, Mishap.CUT_OFF, Mishap.PARTIAL, Mishap.EXPIRED})
 
 _log = logs.logger("sandbox")
 
@@ -87,7 +88,7 @@ class Workshop:
         """Writes the file; the status that this ends with, and the error code."""
         try:
             with self.path(one).open("wb") as file:
-                complete = await self._write(shop, one, file)
+                mishap = await self._write(shop, one, file)
         except GraphQLError as error:
             code = (error.extensions or {}).get("code")
             return "FAILED", "ACCESS_DENIED" if code == "ACCESS_DENIED" else "INTERNAL_SERVER_ERROR"
@@ -96,28 +97,30 @@ class Workshop:
             return "FAILED", "INTERNAL_SERVER_ERROR"
         if one.status == "CANCELING":
             return "CANCELED", None
-        return ("COMPLETED", None) if complete else ("FAILED", "INTERNAL_SERVER_ERROR")
+        if mishap is Mishap.EXPIRED:
+            return "EXPIRED", None
+        return ("FAILED", "INTERNAL_SERVER_ERROR") if mishap in _HALFWAY else ("COMPLETED", None)
 
     def _wanted(self, shop: str, one: BulkOperation) -> bool:
         """Neither cancelled nor gone with the app."""
         return one.status != "CANCELING" and self.ledger.look(shop).bulk.get(str(one.id)) is one
 
-    async def _write(self, shop: str, one: BulkOperation, file: BinaryIO) -> bool:
-        """Whether all was written: bad weather ends it halfway."""
+    async def _write(self, shop: str, one: BulkOperation, file: BinaryIO) -> Mishap:
+        """Writes what is wanted; some of the weather that it returns ends it halfway."""
         projection = Projection.of(read(one.query, None, {}))
         desk = self.desk(shop, frozenset(one.scopes.split(",")))
         await desk.stock.open_in_pieces(shop)
         mishap, rows, total = self.weather.next(), *_rows(desk, projection)
-        last = total // 2 if mishap in {Mishap.BROKEN, Mishap.CUT_OFF, Mishap.PARTIAL} else None
+        last = total // 2 if mishap in _HALFWAY else None
         for number, chunk in enumerate(_batches(islice(rows, last))):
             if not self._wanted(shop, one):
-                return False
+                return Mishap.CUT_OFF
             for line in _ordered([list(projection.lines(desk.node(row))) for row in chunk], one.grouped):
                 one.size += file.write(line)
                 one.objects += 1
             one.roots += len(chunk)
             await asyncio.sleep(self.weather.delay if number and mishap is Mishap.SLOW else 0)
-        return last is None
+        return mishap
 
 
 def _ordered(families: list[list[bytes]], grouped: bool) -> Iterator[bytes]:  # noqa: FBT001 - Shopify's own switch

@@ -103,7 +103,7 @@ class BulkFields:
             "errorCode": one.error,
             "query": one.query,
             "url": address if one.status == "COMPLETED" else None,
-            "partialDataUrl": address if one.status in {"FAILED", "CANCELED"} else None,
+            "partialDataUrl": address if one.status in {"FAILED", "CANCELED", "EXPIRED"} else None,
             "objectCount": str(one.objects),
             "rootObjectCount": str(one.roots),
             "fileSize": str(one.size) if one.completed_at else None,
