@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import asyncpg
-
 from libs.common.db import Connection
 
 
@@ -91,7 +89,7 @@ async def page(
 
 
 CANCEL = """
-UPDATE worker.backfills SET status = 'cancelling', reason = $2, due_at = now(), failures = 0
+UPDATE worker.backfills SET status = 'cancelling', reason = $2, due_at = now(), failures = 0, moved_at = now()
 WHERE id = $1 AND ended_at IS NULL AND status <> 'cancelling'
 """
 
@@ -102,7 +100,7 @@ async def cancel(conn: Connection, identifier: UUID, reason: str) -> None:
 
 
 CANCEL_SHOP = """
-UPDATE worker.backfills SET status = 'cancelling', reason = $3, due_at = now(), failures = 0
+UPDATE worker.backfills SET status = 'cancelling', reason = $3, due_at = now(), failures = 0, moved_at = now()
 WHERE shop = $1 AND created_at <= $2 AND ended_at IS NULL AND status <> 'cancelling'
 """
 
@@ -154,16 +152,19 @@ WHERE id = $1 AND holder = $2 AND status = $3
 BEGIN = """
 UPDATE worker.backfills
 SET status = 'running', operation = $4, snapshot_at = $5, reason = NULL, failures = 0, due_at = now() + $6,
-    stalled_at = NULL
+    stalled_at = NULL, moved_at = now()
 WHERE id = $1 AND holder = $2 AND status = $3
 """
 WATCH = """
-UPDATE worker.backfills SET file_lines = $4, due_at = now() + $5, reason = NULL, failures = 0, stalled_at = NULL
+UPDATE worker.backfills
+SET moved_at = CASE WHEN file_lines < $4 THEN now() ELSE moved_at END, file_lines = $4, due_at = now() + $5,
+    reason = NULL, failures = 0, stalled_at = NULL
 WHERE id = $1 AND holder = $2 AND status = $3
 """
 READ = """
 UPDATE worker.backfills
-SET status = 'reading', file_lines = $4, reason = NULL, failures = 0, due_at = now(), stalled_at = NULL
+SET status = 'reading', file_lines = $4, reason = NULL, failures = 0, due_at = now(), stalled_at = NULL,
+    moved_at = now()
 WHERE id = $1 AND holder = $2 AND status = $3
 """
 WAIT = """
@@ -238,7 +239,7 @@ async def end(conn: Connection, held: Backfill, status: str, reason: str | None)
 ADVANCE = """
 UPDATE worker.backfills
 SET position = $5, lines = lines + $6, accepted = accepted + $7, repeated = repeated + $8, withheld = withheld + $9,
-    last_message = coalesce($10, last_message), failures = 0, reason = NULL, stalled_at = NULL
+    last_message = coalesce($10, last_message), failures = 0, reason = NULL, stalled_at = NULL, moved_at = now()
 WHERE id = $1 AND holder = $2 AND status = $3 AND position = $4
 RETURNING id
 """
@@ -282,17 +283,3 @@ async def hint(conn: Connection, operations: Sequence[str], shops: Sequence[str]
         await conn.execute(HINT_OPERATIONS, list(operations))
     if shops:
         await conn.execute(HINT_SHOPS, list(shops))
-
-
-COUNTS = "SELECT status, count(*) AS number FROM worker.backfills WHERE ended_at IS NULL GROUP BY status"
-PURGE = "DELETE FROM worker.backfills WHERE ended_at < now() - make_interval(days => $1)"
-
-
-async def counts(conn: Connection) -> list[asyncpg.Record]:
-    """How many open jobs there are, by status."""
-    return await conn.fetch(COUNTS)
-
-
-async def purge(conn: Connection, days: int) -> None:
-    """Deletes what ended so long ago."""
-    await conn.execute(PURGE, days)

@@ -15,7 +15,7 @@ from libs.common.contracts.envelope import InvalidBody, Message
 from libs.common.errors import DatabaseAway
 from libs.common.outbox.producer import instance_name
 from libs.common.tasks import Part
-from services.worker import backfill_store, metrics
+from services.worker import backfill_store, backfill_upkeep_store, metrics
 from services.worker.backfill_steps import Steps
 from services.worker.backfill_store import ACTIVE, Backfill
 from services.worker.service import Books
@@ -142,8 +142,9 @@ class Work:
         while True:
             try:
                 async with self.books.open() as conn:
-                    await backfill_store.purge(conn, self.kept_days)
-                    found = {row["status"]: row["number"] for row in await backfill_store.counts(conn)}
+                    await backfill_upkeep_store.purge(conn, self.kept_days)
+                    found = {row["status"]: row["number"] for row in await backfill_upkeep_store.counts(conn)}
+                    metrics.BACKFILL_STILL.set(await backfill_upkeep_store.still(conn))
             except DatabaseAway:
                 _log.info("The gauges of backfills wait for Postgres.")
             else:

@@ -53,6 +53,10 @@ DATA_BYTES = Gauge("data_cache_bytes", "Bytes of the answers of the data endpoin
 BACKFILL_OPEN = Gauge(
     "backfill_open", "Backfills that have not ended, by status (from the tables).", ["status"]
 )
+BACKFILL_STILL = Gauge(
+    "backfill_still_seconds",
+    "For how long the open backfill that has stood still longest has come no further (from the tables).",
+)
 BACKFILL_ENDED = Counter(
     "backfill_ended_total",
     "Backfills that ended, by outcome: completed, failed, cancelled.",

@@ -12,7 +12,7 @@ import pytest
 from libs.common.clock import SystemClock
 from libs.common.outbox.faults import FaultPoints
 from libs.common.shopify.admin.errors import Throttled, Unavailable
-from services.worker import backfill_store
+from services.worker import backfill_store, backfill_upkeep_store
 from services.worker.backfill_bulk import BulkOperations, Operation
 from services.worker.backfill_reading import Reader
 from services.worker.backfill_steps import LOOKS_FOR_A_FILE, MOST_CANCELS, MOST_FAILURES, Pace, Steps
@@ -144,6 +144,23 @@ async def test_how_long_a_job_may_be_held_up_counts_from_when_that_began(job: Jo
     await job.change("stalled_at = now() - interval '31 days'")
     row = await job.step()
     assert (row["status"], row["reason"]) == ("failed", "for 30 days: the shop's points are used up")
+
+
+async def test_a_job_stands_still_until_shopify_counts_on(job: Job) -> None:
+    await job.change("moved_at = now() - interval '3 hours', file_lines = 7")
+    job.shopify.looked = operation("RUNNING", lines=7)
+    await job.step()
+    job.shopify.looked = Throttled(3.0, "the shop's points are used up")
+    await job.step()
+    assert await still(job) >= 3 * 3600
+    job.shopify.looked = operation("RUNNING", lines=8)
+    await job.step()
+    assert await still(job) < 3600
+
+
+async def still(job: Job) -> float:
+    async with job.pool.acquire() as conn:
+        return await backfill_upkeep_store.still(conn)
 
 
 IN_FLIGHT = "status = 'cancelling', operation = NULL, asked_at = now(), reason = 'cancelled on request'"

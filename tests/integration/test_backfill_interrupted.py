@@ -16,13 +16,14 @@ ORDERS, PACK = 300, 250
 LOOK_NOW = "UPDATE worker.backfills SET due_at = now()"
 
 
-def setup(**weathers: Weather) -> Setup:
-    return Setup(sizes=Sizes(orders=ORDERS), **weathers)
+def setup(api: Weather | None = None, bulk: Weather | None = None) -> Setup:
+    fine = Weather()
+    return Setup(sizes=Sizes(orders=ORDERS), api_weather=api or fine, bulk_weather=bulk or fine)
 
 
 async def test_an_operation_that_expires_is_begun_again(database: str, tmp_path: Path) -> None:
     weather = Weather({Mishap.EXPIRED: 1.0})
-    async with shop(database, tmp_path, setup(bulk_weather=weather)) as one:
+    async with shop(database, tmp_path, setup(bulk=weather)) as one:
         identifier = await begin(await one.local())
         row = await one.reached(identifier, lambda row: row["attempt"] == 2)
         assert (row["reason"], row["accepted"]) == ("the bulk operation came to nothing: expired", 0)
@@ -38,7 +39,7 @@ async def amid_reading(
 ) -> AsyncIterator[tuple[Shop, Weather, str]]:
     """A backfill that has taken in a pack, when Shopify closes the shop to the app; another worker goes on."""
     weather = Weather()
-    async with shop(database, folder, setup(api_weather=weather)) as one:
+    async with shop(database, folder, setup(weather)) as one:
         doomed = await one.worker(dies_at="pack committed, not announced")
         identifier = await begin(doomed.client)
         await doomed.process.wait()
@@ -88,7 +89,7 @@ async def test_a_shop_that_closes_while_shopify_works_is_gone_on_with(
 ) -> None:
     weather = Weather()
     slow = Weather({Mishap.SLOW: 1.0}, delay=0.1)
-    async with shop(database, tmp_path, setup(api_weather=weather, bulk_weather=slow)) as one:
+    async with shop(database, tmp_path, setup(weather, slow)) as one:
         identifier = await begin(await one.local())
         await one.reached(identifier, lambda row: row["status"] == "running")
         weather.shares[mishap] = 1.0
