@@ -88,9 +88,8 @@ class Run:
         start, open_hours = second_of(span.start), list(span.hours())
         await self._held(reconcile_store.forget_problems, self.grip.shop, family.name, start, span.end)
         async for page in reconcile_api.changed(self.admin, self.grip.shop, family, span):
-            here = [one for one in page if start <= one.updated_at < span.end]
-            await self._match(family, here)
-            reached = here[-1].updated_at if here else start
+            await self._match(family, page)
+            reached = page[-1].updated_at if page else start
             passed = [hour for hour in open_hours if hour.end <= hour_of(reached)]
             await self._close(family, passed)
             open_hours = open_hours[len(passed) :]

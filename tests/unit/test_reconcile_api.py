@@ -20,7 +20,8 @@ SHOP = "one.myshopify.com"
 class Shopify:
     """Lists products by their change, two a page; `cursor` is the place in the list of one search."""
 
-    def __init__(self, seconds: list[int]) -> None:
+    def __init__(self, seconds: list[int], *, whole_days: bool = False) -> None:
+        self.whole_days, self.pages = whole_days, 0
         self.products = [(number, NOON + timedelta(seconds=at)) for number, at in enumerate(seconds, 1)]
         self.searches: set[str] = set()
 
@@ -37,8 +38,12 @@ class Shopify:
         assert (shop, lane, variables is not None) == (SHOP, ApiLane.BACKFILL, True)
         given = variables or {}
         self.searches.add(given["query"])
-        low, high = (datetime.fromisoformat(one) for one in re.findall(r"'([^']+)'", given["query"]))
-        found = [(number, at) for number, at in self.products if low <= at < high]
+        [bound] = re.findall(r"^updated_at:>='([^']+)'$", given["query"])
+        low = datetime.fromisoformat(bound)
+        if self.whole_days:
+            low = low.replace(hour=0, minute=0, second=0)
+        found = [(number, at) for number, at in self.products if low <= at]
+        self.pages += 1
         begin = int(given["after"] or 0)
         nodes = [
             {
@@ -71,3 +76,11 @@ async def test_more_in_one_second_than_can_be_listed_is_no_answer(monkeypatch: p
     monkeypatch.setattr(reconcile_api, "_DEEPEST", 4)
     with pytest.raises(Unavailable):
         await read(Shopify([0] * 9))
+
+
+@pytest.mark.parametrize("whole_days", [False, True])
+async def test_what_is_outside_the_hour_is_left_out_and_the_list_ends_with_it(*, whole_days: bool) -> None:
+    minutes = [-90, -61, 0, 30, 59, 60, 61, 120, 180, 240]
+    shopify = Shopify([60 * minute for minute in minutes], whole_days=whole_days)
+    assert await read(shopify) == [3, 4, 5]
+    assert shopify.pages == (3 if whole_days else 2)
