@@ -14,9 +14,7 @@ from services.worker import backfill_room_store, metrics
 from services.worker.backfill_store import Backfill
 from services.worker.service import Books
 
-LOOKED_AT = (
-    10  # times the messages that may wait: as far as the bulk lane is looked through, and what is put off
-)
+LOOKED_AT = 10  # times the messages that may wait: so many of the bulk lane, and of what is put off
 _SWEEP_SECONDS = 10.0
 _PAUSES = (0.25, 0.5, 1.0, 2.0)  # seconds
 
@@ -69,11 +67,10 @@ class Room:
             )
         if found.first is not None:
             self._spot.hint = found.first
-        if (
-            found.crowded
-        ):  # by others, whose handlers may be stuck: one pack at a time, so that each has its turn
-            return not found.newest_waits
-        return found.number < self.most_waiting
+        if found.number >= self.most_waiting:
+            return False
+        # Others' handlers may be stuck for long: one pack at a time then, so that each job has its turn.
+        return not (found.crowded and found.newest_waits)
 
     def _since(self) -> UUID:
         """Now and then from the start: what was put off comes back to the lane with the id it had."""
