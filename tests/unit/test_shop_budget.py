@@ -26,3 +26,20 @@ async def test_a_call_that_comes_just_when_nobody_waited_any_more_is_served() ->
     await poll(lambda: late)
     await late[0]
     await budget.close()
+
+
+async def test_once_closed_nothing_is_left_running_and_what_was_left_has_gone_back() -> None:
+    returned: list[float] = []
+
+    async def lease(ask: Ask) -> Lease:
+        returned.append(ask.returned)
+        return Lease(100.0 if ask.need else 0.0, 0.0, 900.0, 1_000.0, 50.0)
+
+    clock = SystemClock()
+    budget = ShopBudget(lease, clock, most_waiting=8)
+    await budget.take(10.0, ApiLane.ORDERS, clock.monotonic() + 5)
+    budget.settle(10.0, 4.0, None)
+    await budget.close()
+    await asyncio.sleep(0)
+    assert not budget.busy
+    assert sum(returned) == 96.0

@@ -36,6 +36,7 @@ class ShopBudget:
         self._nudge = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._promised: Waiter | None = None
+        self._closed = False
 
     @property
     def busy(self) -> bool:
@@ -74,6 +75,8 @@ class ShopBudget:
         return min(1.0, (self._bucket.available + self._bucket.restore_rate * age) / self._bucket.maximum)
 
     async def close(self) -> None:
+        """Brings back what is left; nobody gets points any more."""
+        self._closed = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -103,7 +106,7 @@ class ShopBudget:
         return Throttled(seconds, f"the shop's points for the Admin API are used up for {seconds:.1f} s")
 
     def _work(self) -> None:
-        if self._task is None:
+        if self._task is None and not self._closed:
             self._task = asyncio.create_task(self._serve(), name="points of a shop")
             self._task.add_done_callback(self._served)
 
