@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import asyncpg
 
+from libs.common import session_store
 from libs.common.errors import DatabaseAway
 from libs.common.settings import CommonSettings
 
@@ -125,19 +126,6 @@ SESSION = {
 }
 
 
-# A session's setting, so that it needs no right and no migration. Servers may be built without lz4.
-_LZ4 = """
-SELECT set_config(name, 'lz4', false) FROM pg_settings
-WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals)
-"""
-_LZ4_SECONDS = 5.0
-
-
-async def _compress_with_lz4(conn: Connection) -> None:
-    """Values above 2 KB, as most webhooks' bodies are, are stored in half the time that Postgres' own way takes."""
-    await conn.execute(_LZ4, timeout=_LZ4_SECONDS)
-
-
 async def _nothing_to_reset(_: object) -> None:
     """Spares the round trip that asyncpg makes after every use: nothing here changes a session's state.
 
@@ -166,7 +154,7 @@ async def open_pool(
         command_timeout=timeout if longest_transaction is None else None,
         timeout=timeout,
         max_inactive_connection_lifetime=300,
-        init=_compress_with_lz4,
+        init=session_store.compress_with_lz4,
         reset=_nothing_to_reset,
         connection_class=HonestConnection,
         server_settings={

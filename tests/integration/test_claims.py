@@ -265,3 +265,26 @@ async def test_a_wake_up_for_an_older_row_that_comes_during_a_claim_is_not_forgo
 def wake(intake: PostgresIntake, first: UUID) -> None:
     intake.claims.woken(Wake("webhooks", DEFAULT, first))
     intake.look()
+
+
+FLOOD_HELD_UP = """
+CREATE FUNCTION held_up() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN NEW; END $$;
+CREATE TRIGGER held_up BEFORE UPDATE ON webhooks.outbox FOR EACH ROW
+    WHEN (OLD.lane = 'overflow') EXECUTE FUNCTION held_up();
+"""
+
+
+async def test_who_comes_beside_a_flood_does_not_wait_for_its_claims(one: System) -> None:
+    async with connection(one.pool, LONG) as conn:
+        await conn.execute(FLOOD_HELD_UP)
+        await conn.execute("SELECT pg_advisory_lock(4711)")
+        flood = [await one.accept("webhook.test", b"{}", lane=Lane.OVERFLOW) for _ in range(3)]
+        async with one.working(registry(keep)):
+            await poll(lambda: one.pool.fetch(CLAIM_WAITS))
+            quiet = await one.accept()
+            await poll(lambda: one.pool.fetch("SELECT FROM worker.history WHERE message_id = $1", quiet))
+            assert not await one.pool.fetch("SELECT FROM worker.history WHERE message_id = ANY ($1)", flood)
+            await conn.execute("SELECT pg_advisory_unlock(4711)")
+            await one.finished()
+    await one.done_once([*flood, quiet])

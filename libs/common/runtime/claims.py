@@ -29,6 +29,7 @@ class Spot:
     pending: bool = True  # there may be more
     reached: UUID = FIRST_ID  # the highest id a claim returned, to which the hint returns after a sweep
     woken: UUID | None = None  # the smallest id a wake-up named since the last claim began
+    claiming: bool = False  # a claim is under way
 
 
 class Claims:
@@ -37,8 +38,16 @@ class Claims:
     def __init__(self, sources: Sequence[str], clock: Clock) -> None:
         self._clock = clock
         self.spots = [Spot(source, lane) for lane in Lane for source in sources]
+        self._of: dict[tuple[Lane, ...], list[Spot]] = {}
         self._next_sweep = clock.monotonic()
         self.cut_off = False
+
+    def of(self, lanes: tuple[Lane, ...]) -> list[Spot]:
+        """The spots of some lanes, in the order of lanes."""
+        spots = self._of.get(lanes)
+        if spots is None:
+            spots = self._of[lanes] = [spot for spot in self.spots if spot.lane in lanes]
+        return spots
 
     def woken(self, wake: Wake) -> None:
         """Work is ready from an id on."""
@@ -56,8 +65,11 @@ class Claims:
         return self._clock.monotonic() >= self._next_sweep
 
     def start_sweep(self) -> None:
+        """A claim that is under way is followed by another one, which looks from the start."""
         for spot in self.spots:
             spot.hint, spot.pending = FIRST_ID, True
+            if spot.claiming:
+                spot.woken = FIRST_ID
 
     def nothing_beside(self, source: str, occupied: Container[Lane]) -> None:
         """The other lanes of a source hold no row: nothing is to be claimed there, unless a wake-up said so since."""
@@ -70,23 +82,29 @@ class Claims:
         pause = CUT_OFF_SWEEP_SECONDS if self.cut_off else SWEEP_SECONDS
         self._next_sweep = self._clock.monotonic() + max(pause, seconds * SWEEP_COST)
 
+    def swept_beside(self, seconds: float) -> None:
+        """A claim from the start, beside the loop that sweeps, took so long; the next sweep waits for it as well."""
+        self._next_sweep = max(self._next_sweep, self._clock.monotonic() + seconds * SWEEP_COST)
+
     def begin(self, spot: Spot) -> UUID:
         """A claim starts; returns the id it looks above. A wake-up from now on means that there is more."""
-        spot.pending, spot.woken = False, None
+        spot.pending, spot.woken, spot.claiming = False, None, True
         return spot.hint
 
     def found(self, spot: Spot, ids: Sequence[UUID], *, full: bool) -> None:
         """The claim returned these ids; `full` if it returned as many as it asked for."""
+        spot.claiming = False
         spot.reached = max((spot.reached, *ids))
         spot.pending = spot.pending or full
         spot.hint = max(ids) if full else spot.reached
         if spot.woken is not None:
             spot.hint = min(spot.hint, _before(spot.woken))
 
-    def broke_off(self) -> None:
+    def broke_off(self, lanes: Container[Lane]) -> None:
         """A claim or a sweep was not finished; what it left is looked for where claims look, and by the next sweep."""
         for spot in self.spots:
-            spot.hint, spot.pending = spot.reached, True
+            if spot.lane in lanes:
+                spot.hint, spot.pending, spot.claiming = spot.reached, True, False
 
     def until_sweep(self) -> float:
         """Seconds until the next sweep."""

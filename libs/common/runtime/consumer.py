@@ -125,6 +125,7 @@ class Consumer:
     def _parts(self) -> dict[str, Part]:
         parts: dict[str, Part] = {
             "claim": self._intake.run,
+            "claim excess": self._intake.run_excess,
             "listen": self._intake.listen,
             "ask": self._arrivals.ask_for_ever,
             "renew leases": self._keeper.renew_for_ever,
@@ -182,4 +183,4 @@ class Consumer:
         return self._settings.consumer_buffer - self._dispatcher.waiting(lane)
 
     def _room_made(self) -> None:
-        self._intake.look()
+        self._intake.room_made()

@@ -1,7 +1,7 @@
 """Brings work out of Postgres into a consumer's hand: woken by NOTIFY, with polling as the net under it."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import asyncpg
 import structlog
@@ -11,7 +11,7 @@ from libs.common.contracts.topology import Lane
 from libs.common.db import Connect, connection, database_away_named
 from libs.common.errors import DatabaseAway
 from libs.common.outbox import claim_store
-from libs.common.outbox.claim_store import Claimed, ClaimPlan
+from libs.common.outbox.claim_store import FIRST_ID, Claimed, ClaimPlan
 from libs.common.outbox.faults import FaultPoints
 from libs.common.outbox.wakes import Wake, channel
 from libs.common.runtime import metrics
@@ -21,10 +21,17 @@ _log = structlog.get_logger(__name__)
 
 _LOOK_DUE_SECONDS = 1.0  # how late a message scheduled by another process may start
 _LEAST_PAUSE_SECONDS = 0.05
+Lanes = tuple[Lane, ...]
+_FIRST: Lanes = (Lane.CRITICAL, Lane.DEFAULT)
+_EXCESS: Lanes = (Lane.OVERFLOW, Lane.BULK)
 
 
 class PostgresIntake:
-    """Claims rows while there is room for them."""
+    """Claims rows while there is room for them.
+
+    The lanes of floods and of bulk work are claimed beside the others and not between them: such a claim is a large
+    one, and whoever waits for a small one would wait for it too.
+    """
 
     def __init__(
         self,
@@ -47,48 +54,66 @@ class PostgresIntake:
         self._room, self._deliver, self._lost, self._batch = room, deliver, lost, batch
         self._connect, self._timeout = connect, timeout
         self._faults = faults or FaultPoints()
-        self._wake = asyncio.Event()
-        self._turn = asyncio.Lock()
+        self._wakes = {_FIRST: asyncio.Event(), _EXCESS: asyncio.Event()}
+        self._turns = {_FIRST: asyncio.Lock(), _EXCESS: asyncio.Lock()}
         self._halted = False
         self._due_at = clock.monotonic()
 
     def look(self) -> None:
-        """There is room, or work, that was not there before."""
-        self._wake.set()
+        """There may be work that was not there before."""
+        for wake in self._wakes.values():
+            wake.set()
+
+    def room_made(self) -> None:
+        """There is room that was not there before: for those who left something behind."""
+        for lanes, wake in self._wakes.items():
+            if self._left(lanes):
+                wake.set()
 
     def due_in(self, seconds: float) -> None:
         """A message was scheduled by this process; it need not wait to be found."""
         self._due_at = min(self._due_at, self._clock.monotonic() + seconds)
-        self._wake.set()
+        self._wakes[_FIRST].set()
 
     def cut_off(self, *, early_seconds: float) -> None:
         """RabbitMQ does not reach us (`early_seconds` > 0) or does again (0): broker leases may be taken early."""
         self.plan = ClaimPlan(self.plan.consumer, self.plan.holder, self.plan.lease_seconds, early_seconds)
         self.claims.cut_off = early_seconds > 0
         self.claims.all_pending()
-        self._wake.set()
+        self.look()
 
     async def run(self) -> None:
-        """Claims until cancelled; while Postgres is away, tries again every fifth of a second."""
+        """Claims until cancelled; while Postgres is away, tries again every fifth of a second.
+
+        Looks after the sweep, and after what is due, as well.
+        """
+        await self._claim_for_ever(_FIRST, self._round)
+
+    async def run_excess(self) -> None:
+        """As `run`, for the lanes of floods and of bulk work."""
+        await self._claim_for_ever(_EXCESS, self._claim_excess)
+
+    async def _claim_for_ever(self, lanes: Lanes, work: Callable[[], Awaitable[None]]) -> None:
         while not self._halted:
-            self._wake.clear()
+            self._wakes[lanes].clear()
             try:
-                async with self._turn:
+                async with self._turns[lanes]:
                     with database_away_named():
-                        await self._round()
+                        await work()
             except DatabaseAway:
                 self._lost()
-                self.claims.broke_off()
+                self.claims.broke_off(lanes)
                 await self._clock.sleep(0.2)
                 continue
-            await self._rest()
+            await self._rest(lanes)
 
     async def halt(self) -> None:
-        """Claims nothing more; returns once a claim under way has been delivered."""
+        """Claims nothing more; returns once the claims under way have been delivered."""
         self._halted = True
-        self._wake.set()
-        async with self._turn:
-            pass
+        self.look()
+        for turn in self._turns.values():
+            async with turn:
+                pass
 
     async def listen(self) -> None:
         """Listens for wake-ups on a connection of its own, again and again."""
@@ -107,7 +132,7 @@ class PostgresIntake:
         try:
             await conn.add_listener(channel(self.plan.consumer), self._notified)
             self.claims.all_pending()  # whatever was sent before we listened
-            self._wake.set()
+            self.look()
             while not gone.is_set():
                 try:
                     async with asyncio.timeout(30):
@@ -123,15 +148,18 @@ class PostgresIntake:
         except ValueError:
             _log.warning("A wake-up could not be read; everything is looked through instead.")
             self.claims.all_pending()
-        self._wake.set()
+        self.look()
 
-    async def _rest(self) -> None:
-        if any(spot.pending and self._wants(spot.lane) for spot in self.claims.spots):
+    async def _rest(self, lanes: Lanes) -> None:
+        if self._left(lanes):
+            return
+        if lanes is _EXCESS:  # the other loop sweeps, and says so
+            await self._wakes[lanes].wait()
             return
         pause = min(self.claims.until_sweep(), max(0.0, self._due_at - self._clock.monotonic()))
         try:
             async with asyncio.timeout(pause):
-                await self._wake.wait()
+                await self._wakes[lanes].wait()
         except TimeoutError:
             return
 
@@ -143,13 +171,18 @@ class PostgresIntake:
             self.claims.start_sweep()
             try:
                 await self._look_over()
-                await self._claim_pending()
+                self._wakes[_EXCESS].set()
+                await self._claim_pending(_FIRST)
             finally:
                 self.claims.swept(self._clock.monotonic() - started)
         else:
-            await self._claim_pending()
+            await self._claim_pending(_FIRST)
         if self._clock.monotonic() >= self._due_at:
             await self._move_due()
+
+    async def _claim_excess(self) -> None:
+        if not self._halted:
+            await self._claim_pending(_EXCESS)
 
     async def _look_over(self) -> None:
         """Asks where there are rows at all: an idle consumer asks once a source, not once a lane."""
@@ -158,22 +191,28 @@ class PostgresIntake:
                 lanes = await claim_store.occupied(conn, source, self.plan.consumer, tuple(Lane))
                 self.claims.nothing_beside(source, lanes)
 
+    def _left(self, lanes: Lanes) -> bool:
+        """Whether there may be more, and room for it."""
+        return any(spot.pending and self._wants(spot.lane) for spot in self.claims.of(lanes))
+
     def _wants(self, lane: Lane) -> bool:
         return self._room(lane) * 2 >= self._batch
 
-    async def _claim_pending(self) -> None:
-        for spot in self.claims.spots:
+    async def _claim_pending(self, lanes: Lanes) -> None:
+        for spot in self.claims.of(lanes):
             if spot.pending and self._wants(spot.lane):
                 await self._claim(spot)
 
     async def _claim(self, spot: Spot) -> None:
         limit = min(self._batch, self._room(spot.lane))
-        after = self.claims.begin(spot)
+        started, after = self._clock.monotonic(), self.claims.begin(spot)
         async with connection(self._pool, self._timeout) as conn:
             claimed = await claim_store.claim(
                 conn, spot.source, self.plan, lane=spot.lane, after=after, limit=limit
             )
         self.claims.found(spot, [c.message.id for c in claimed], full=len(claimed) == limit)
+        if after == FIRST_ID and spot.lane in _EXCESS:
+            self.claims.swept_beside(self._clock.monotonic() - started)
         if claimed:
             metrics.CLAIMED.labels(self.plan.consumer, "ready").inc(len(claimed))
             self._deliver(claimed)
