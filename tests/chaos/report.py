@@ -42,9 +42,9 @@ SERVERS: list[str] = []
 async def note_servers(world: World) -> None:
     """Asks for the versions, once, where the page is wanted."""
     if WANTED and not SERVERS:
-        rabbitmq = await asyncio.to_thread(world.rabbit.ctl, "version")
+        rabbitmq = await asyncio.to_thread(world.rabbit.version)
         postgres = await world.look.surely("SHOW server_version")
-        SERVERS.extend((f"RabbitMQ {rabbitmq.strip()}", f"PostgreSQL {postgres}"))
+        SERVERS.extend((f"RabbitMQ {rabbitmq}", f"PostgreSQL {postgres}"))
 
 
 def cells(row: Row) -> tuple[str, ...]:

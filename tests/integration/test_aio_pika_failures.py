@@ -104,9 +104,7 @@ async def test_acknowledgements_are_read_while_publishing_is_blocked(
 
 async def holds(rabbit: RabbitNode, url: str, number: int) -> bool:
     """Whether RabbitMQ says that its queues hold so many messages, with consumers or not; it counts now and then."""
-    vhost = vhost_of(url)
-    listed = await asyncio.to_thread(rabbit.ctl, "list_queues", "messages", "--vhost", vhost, "--quiet")
-    return sum(int(line) for line in listed.splitlines() if line.isdigit()) == number
+    return await asyncio.to_thread(rabbit.messages, vhost_of(url)) == number
 
 
 async def test_a_publish_that_timed_out_and_arrived_all_the_same_has_one_effect(

@@ -91,8 +91,8 @@ async def test_a_queue_that_answers_nobody_is_made_anew_after_a_while(
     """As RabbitMQ 3.10 brings back its youngest queue when killed at the wrong moment: without a leader."""
     vhost, bulk = vhost_of(broker_url), queue_name(DESTINATION, Lane.BULK)
     async with consuming(broker_url, connect_seconds=2, silence_seconds=1) as inbox:
-        await asyncio.to_thread(rabbit.ctl, "eval", f"sys:suspend('{vhost}_{bulk}').")
-        await asyncio.to_thread(rabbit.ctl, "close_all_connections", "--vhost", vhost, "maintenance")
+        await asyncio.to_thread(rabbit.suspend_queue, bulk, vhost)
+        await asyncio.to_thread(rabbit.close_connections)
         await inbox.up(2)
         await sent_and_received(broker_url, inbox, Lane.BULK)
         await sent_and_received(broker_url, inbox)
@@ -105,8 +105,7 @@ async def test_a_consumer_declares_the_topology_again_on_a_wiped_broker(rabbit: 
         await inbox.down()
         await asyncio.to_thread(rabbit.start)
         await inbox.up(2)
-        listed = await asyncio.to_thread(rabbit.ctl, "list_queues", "name")
-        assert QUEUE in listed
+        assert QUEUE in await asyncio.to_thread(rabbit.queues)
         await sent_and_received(rabbit.url, inbox)
 
 
@@ -121,9 +120,7 @@ async def test_a_consumer_whose_queue_was_deleted_comes_back(rabbit: RabbitNode,
 async def test_a_consumer_thrown_out_by_an_operator_comes_back(rabbit: RabbitNode, broker_url: str) -> None:
     """FastStream #2758: after maintenance of a node its consumers were gone."""
     async with consuming(broker_url) as inbox:
-        await asyncio.to_thread(
-            rabbit.ctl, "close_all_connections", "--vhost", vhost_of(broker_url), "maintenance"
-        )
+        await asyncio.to_thread(rabbit.close_connections)
         await inbox.up(2)
         await sent_and_received(broker_url, inbox)
 
@@ -225,10 +222,9 @@ async def test_an_alarm_does_not_stop_consuming(rabbit: RabbitNode, broker_url: 
 async def test_a_consumer_without_permission_goes_on_trying(rabbit: RabbitNode, broker_url: str) -> None:
     vhost = vhost_of(broker_url)
     async with consuming(broker_url) as inbox:
-        await asyncio.to_thread(rabbit.ctl, "clear_permissions", "--vhost", vhost, "tests")
-        await asyncio.to_thread(rabbit.ctl, "close_all_connections", "--vhost", vhost, "now")
+        await asyncio.to_thread(rabbit.shut_out, vhost)
         await inbox.down()
-        await asyncio.to_thread(rabbit.ctl, "set_permissions", "--vhost", vhost, "tests", ".*", ".*", ".*")
+        await asyncio.to_thread(rabbit.permit, vhost)
         await inbox.up(2)
         await sent_and_received(broker_url, inbox)
 

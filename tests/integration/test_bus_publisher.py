@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 
 import aio_pika
@@ -70,16 +71,13 @@ async def test_a_packet_is_persistent_and_readable_from_outside(
 async def test_the_topology_has_limits_and_a_place_for_dead_letters(
     publisher: BrokerPublisher, rabbit: RabbitNode, broker_url: str
 ) -> None:
-    listed = await asyncio.to_thread(
-        rabbit.ctl, "list_queues", "name", "type", "arguments", "--vhost", vhost_of(broker_url)
-    )
-    lines = {line.split("\t")[0]: line for line in listed.splitlines()}
+    vhost = vhost_of(broker_url)
     for lane in Lane:
-        line = lines[queue_name(DESTINATION, lane)]
-        assert "quorum" in line
-        assert f'"x-delivery-limit",{BROKER_DELIVERY_LIMIT}' in line
-        assert f'"x-dead-letter-routing-key","{dead_letter_queue(DESTINATION)}"' in line
-    assert "quorum" in lines[dead_letter_queue(DESTINATION)]
+        queue = rabbit.queue(queue_name(DESTINATION, lane), vhost)
+        assert "rabbit_quorum_queue" in queue
+        assert re.search(rf'"x-delivery-limit">>,\w+,{BROKER_DELIVERY_LIMIT}\b', queue)
+        assert f'"x-dead-letter-routing-key">>,longstr,<<"{dead_letter_queue(DESTINATION)}">>' in queue
+    assert "rabbit_quorum_queue" in rabbit.queue(dead_letter_queue(DESTINATION), vhost)
 
 
 async def test_an_unroutable_packet_is_an_error_and_hurts_no_other(publisher: BrokerPublisher) -> None:
@@ -176,8 +174,8 @@ async def test_a_probe_connects_by_itself_and_leaves_nothing_behind(
     assert publisher.connected
     await publisher.close()
     assert not publisher.connected
-    listed = await asyncio.to_thread(rabbit.ctl, "list_queues", "name", "--vhost", vhost_of(broker_url))
-    assert "probe" not in listed
+    queues = await asyncio.to_thread(rabbit.queues, vhost_of(broker_url))
+    assert not any("probe" in queue for queue in queues)
 
 
 async def test_probes_and_publishes_and_questions_may_run_at_once(publisher: BrokerPublisher) -> None:
@@ -219,19 +217,15 @@ async def test_a_withdrawn_permission_is_an_error_until_it_is_given_back(
     rabbit: RabbitNode, broker_url: str
 ) -> None:
     vhost = vhost_of(broker_url)
-
-    async def permit(write: str) -> None:
-        await asyncio.to_thread(rabbit.ctl, "set_permissions", "--vhost", vhost, "tests", ".*", write, ".*")
-
     async with publishing(broker_url) as publisher:
         await publisher.publish(KEY, encode([message()]))
-        await permit("^$")
+        await asyncio.to_thread(rabbit.forbid_writing, vhost)
         publisher.abort()  # RabbitMQ remembers for a while what a channel may do
         with pytest.raises(BusError) as caught:
             await publisher.probe()
         assert caught.value.cause is PublishFailure.CLOSED
         assert not publisher.connected
-        await permit(".*")
+        await asyncio.to_thread(rabbit.permit, vhost)
         await publisher.probe()
         await publisher.publish(KEY, encode([message()]))
 

@@ -24,7 +24,6 @@ from tests.integration.bus_kit import (
     options,
     other_tasks,
     publishing,
-    vhost_of,
 )
 from tests.servers.rabbitmq import RabbitNode
 from tests.waiting import poll
@@ -90,9 +89,7 @@ async def test_the_loss_of_an_idle_connection_is_told_at_once(rabbit: RabbitNode
     causes: list[str] = []
     async with publishing(broker_url) as publisher:
         publisher.on_lost = causes.append
-        await asyncio.to_thread(
-            rabbit.ctl, "close_all_connections", "--vhost", vhost_of(broker_url), "maintenance"
-        )
+        await asyncio.to_thread(rabbit.close_connections)
         await poll(lambda: causes == ["connection"])
         assert not publisher.connected
         await publisher.probe()

@@ -214,11 +214,8 @@ def vhost(one: System) -> str:
 
 async def heal(rabbit: RabbitNode, one: System) -> None:
     await asyncio.to_thread(rabbit.heal)
-    if vhost(one) not in rabbit.ctl("list_vhosts").split():  # it was wiped, and an operator sets it up again
-        await asyncio.to_thread(rabbit.ctl, "add_vhost", vhost(one))
-        await asyncio.to_thread(
-            rabbit.ctl, "set_permissions", "--vhost", vhost(one), "tests", ".*", ".*", ".*"
-        )
+    if vhost(one) not in rabbit.vhosts():  # it was wiped, and an operator sets it up again
+        await asyncio.to_thread(rabbit.make_vhost, vhost(one))
 
 
 async def judged(one: System, traffic: Traffic) -> None:

@@ -105,7 +105,7 @@ async def test_a_wiped_broker_forgets_its_queues_and_vhosts(rabbit: RabbitNode, 
     await publish(broker_url, "q")
     rabbit.wipe()
     await asyncio.to_thread(rabbit.start)
-    assert broker_url.rpartition("/")[2] not in rabbit.ctl("list_vhosts")
+    assert broker_url.rpartition("/")[2] not in rabbit.vhosts()
     assert await messages_in(rabbit.url, "q") == 0
 
 
@@ -134,7 +134,7 @@ async def test_a_queue_can_be_taken_away(rabbit: RabbitNode, broker_url: str) ->
     await publish(broker_url, "q")
     vhost = broker_url.rpartition("/")[2]
     await asyncio.to_thread(rabbit.delete_queue, "q", vhost)
-    assert "q" not in rabbit.ctl("list_queues", "name", "--vhost", vhost).split()
+    assert "q" not in rabbit.queues(vhost)
 
 
 async def test_all_queues_can_be_taken_away(rabbit: RabbitNode, broker_url: str) -> None:
@@ -142,7 +142,7 @@ async def test_all_queues_can_be_taken_away(rabbit: RabbitNode, broker_url: str)
     await publish(broker_url, "r")
     vhost = broker_url.rpartition("/")[2]
     await asyncio.to_thread(rabbit.delete_queues, vhost)
-    assert rabbit.ctl("list_queues", "name", "--vhost", vhost) == ""
+    assert rabbit.queues(vhost) == set()
 
 
 @pytest.mark.parametrize(
@@ -165,9 +165,9 @@ async def test_a_user_without_permission_is_refused_until_it_is_given_back(
 
 async def test_all_connections_can_be_closed(rabbit: RabbitNode, broker_url: str) -> None:
     async with await aio_pika.connect(broker_url):
-        assert "running" in await asyncio.to_thread(rabbit.ctl, "list_connections", "state")
+        assert await asyncio.to_thread(rabbit.connections)
         await asyncio.to_thread(rabbit.close_connections)
-        await poll(lambda: "running" not in rabbit.ctl("list_connections", "state"))
+        await poll(lambda: not rabbit.connections())
     await publish(broker_url, "q")
 
 

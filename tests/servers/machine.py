@@ -39,8 +39,8 @@ class Machine(Protocol):
     def erase(self) -> None:
         """Removes the data of a node that does not run."""
 
-    def ctl(self, *arguments: str) -> str:
-        """Runs rabbitmqctl."""
+    def evaluate(self, expression: str) -> str:
+        """What an Erlang expression gives inside the node; raises `RuntimeError` where it fails."""
 
     def said(self) -> str:
         """What it printed at its start."""
@@ -50,13 +50,17 @@ class Machine(Protocol):
 
 
 def output_of(
-    command: Sequence[str | Path], environment: Mapping[str, str] | None = None, *, within: float = 60
+    command: Sequence[str | Path],
+    environment: Mapping[str, str] | None = None,
+    *,
+    told: str = "",
+    within: float = 60,
 ) -> str:
-    """What a command prints; raises with its complaint if it fails, or has not ended `within` seconds."""
+    """What a command prints when it is told this; raises with its complaint if it fails, or after `within` seconds."""
     done = subprocess.run(
         command,
         env=environment,
-        stdin=subprocess.DEVNULL,
+        input=told,
         capture_output=True,
         text=True,
         timeout=within,

@@ -1,6 +1,7 @@
 """A private RabbitMQ node that tests may kill, freeze, starve and wipe."""
 
 import asyncio
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Self
 
 import aio_pika
 
+from tests.servers import erlang
 from tests.servers.apt import may_install
 from tests.servers.machine import Machine
 from tests.servers.ports import accepts
@@ -18,20 +20,10 @@ from tests.servers.rabbitmq_docker import DockerMachine, docker_answers, pull_im
 from tests.servers.rabbitmq_local import LocalMachine, install_with_apt, installed_scripts
 
 _START_SECONDS = 100
-_VHOSTS_AT_ONCE = 16  # one rabbitmqctl call takes most of a second, whether it makes one or many
+_VHOSTS_AT_ONCE = (
+    4  # where only rabbitmqctl can be asked, a question takes a second, whether it makes one or many
+)
 _NOT_ENOUGH_DISK = "900000000000000"
-
-_DELETE_QUEUES = """
-lists:foreach(fun(Q) -> rabbit_amqqueue:delete(Q, false, false, <<"tests">>) end, rabbit_amqqueue:list(<<"{vhost}">>)).
-"""
-
-_REPLACE_VHOSTS = """
-lists:foreach(fun(V) -> rabbit_vhost:delete(V, <<"tests">>) end, [{used}]),
-lists:foreach(fun(V) ->
-    ok = rabbit_vhost:add(V, <<"tests">>),
-    ok = rabbit_auth_backend_internal:set_permissions(<<"tests">>, V, <<".*">>, <<".*">>, <<".*">>, <<"tests">>)
-end, [{fresh}]).
-"""
 
 
 class RabbitNode:
@@ -115,9 +107,31 @@ class RabbitNode:
         self._machine.thaw()
         self._frozen = False
 
-    def ctl(self, *arguments: str) -> str:
-        """What a `rabbitmqctl` command says; raises if it fails."""
-        return self._machine.ctl(*arguments)
+    def version(self) -> str:
+        """RabbitMQ's own."""
+        (version,) = self._words(erlang.VERSION)
+        return version
+
+    def vhosts(self) -> set[str]:
+        """The names of all there are."""
+        return set(self._words(erlang.VHOSTS))
+
+    def queues(self, vhost: str = "/") -> set[str]:
+        """The names of a vhost's queues."""
+        return set(self._words(erlang.QUEUES.format(vhost=vhost)))
+
+    def queue(self, name: str, vhost: str = "/") -> str:
+        """A queue's type and arguments, as Erlang writes them."""
+        said = self._machine.evaluate(erlang.QUEUE.format(vhost=vhost, name=name))
+        return said.replace('\\"', '"')
+
+    def messages(self, vhost: str = "/") -> int:
+        """How many messages a vhost's queues hold, with consumers or not; RabbitMQ counts them now and then."""
+        return int(self._machine.evaluate(erlang.MESSAGES.format(vhost=vhost)))
+
+    def connections(self) -> int:
+        """How many clients' connections there are."""
+        return int(self._machine.evaluate(erlang.CONNECTIONS))
 
     def raise_memory_alarm(self) -> None:
         """Blocks all publishers, until `clear_alarms`."""
@@ -129,43 +143,55 @@ class RabbitNode:
         self._starved = True
         self._alarm(f"rabbit_disk_monitor:set_disk_free_limit({_NOT_ENOUGH_DISK})")
 
-    def _alarm(self, cause: str) -> None:
-        """The question after it is answered once every connection has been told of the alarm."""
-        self.ctl("eval", f"{cause}, rabbit_alarm:get_alarms().")
+    def _alarm(self, change: str) -> None:
+        """The question after a change is answered once every connection has been told of it."""
+        self._machine.evaluate(f"{change}, rabbit_alarm:get_alarms()")
 
     def clear_alarms(self) -> None:
         """Ends both alarms."""
-        self.ctl("set_vm_memory_high_watermark", "0.4")
-        self.ctl("set_disk_free_limit", "1000000")
+        self._alarm(erlang.CLEAR_ALARMS)
         self._starved = False
 
     def delete_queue(self, name: str, vhost: str = "/") -> None:
         """Removes a queue with all that is in it."""
-        self.ctl("delete_queue", name, "--vhost", vhost)
+        self._machine.evaluate(erlang.DELETE_QUEUE.format(vhost=vhost, name=name))
 
     def delete_queues(self, vhost: str = "/") -> None:
         """Removes every queue of a vhost, with all that is in them."""
-        self.ctl("eval", _DELETE_QUEUES.format(vhost=vhost))
+        self._machine.evaluate(erlang.DELETE_QUEUES.format(vhost=vhost))
+
+    def suspend_queue(self, name: str, vhost: str = "/") -> None:
+        """Lets a quorum queue answer nobody, as if it had no leader."""
+        self._machine.evaluate(erlang.SUSPEND_QUEUE.format(vhost=vhost, name=name))
 
     def forbid(self, vhost: str = "/") -> None:
         """Takes every permission from the node's user; connections that are there feel it as they go on."""
         self._forbidden_vhosts.add(vhost)
-        self.ctl("set_permissions", "--vhost", vhost, "tests", "^$", "^$", "^$")
+        self._permit(vhost, configure="^$", write="^$", read="^$")
 
     def shut_out(self, vhost: str = "/") -> None:
         """Takes the vhost from the node's user: connections are closed, new ones refused, until `permit`."""
         self._forbidden_vhosts.add(vhost)
-        self.ctl("clear_permissions", "--vhost", vhost, "tests")
+        self._machine.evaluate(erlang.SHUT_OUT.format(vhost=vhost))
         self.close_connections()
 
+    def forbid_writing(self, vhost: str = "/") -> None:
+        """Takes the permission to publish from the node's user."""
+        self._forbidden_vhosts.add(vhost)
+        self._permit(vhost, write="^$")
+
     def permit(self, vhost: str = "/") -> None:
-        """Gives the user back what `forbid` and `shut_out` took."""
-        self.ctl("set_permissions", "--vhost", vhost, "tests", ".*", ".*", ".*")
+        """Gives the user back what was taken."""
+        self._permit(vhost)
         self._forbidden_vhosts.discard(vhost)
+
+    def _permit(self, vhost: str, *, configure: str = ".*", write: str = ".*", read: str = ".*") -> None:
+        permissions = {"configure": configure, "write": write, "read": read}
+        self._machine.evaluate(erlang.PERMIT.format(vhost=vhost, **permissions))
 
     def close_connections(self) -> None:
         """Closes every client's connection, as an operator does before maintenance."""
-        self.ctl("close_all_connections", "--global", "chaos")
+        self._machine.evaluate(erlang.CLOSE_CONNECTIONS)
 
     def flush(self) -> None:
         """Makes a queue that was just declared survive a kill.
@@ -173,7 +199,7 @@ class RabbitNode:
         RabbitMQ 3 answers up to three seconds before a new queue is on its disk; killed within them, it forgets the
         queue with the messages that it confirmed in it.
         """
-        self.ctl("eval", "mnesia:sync_log(), lists:foreach(fun dets:sync/1, dets:all()).")
+        self._machine.evaluate(erlang.FLUSH)
 
     def take_vhost(self) -> str:
         """The name of a vhost that nobody has used."""
@@ -185,7 +211,7 @@ class RabbitNode:
 
     def make_vhost(self, name: str) -> None:
         """Makes a vhost again that a wipe took away."""
-        self.ctl("eval", _REPLACE_VHOSTS.format(used="", fresh=_binaries([name])))
+        self._machine.evaluate(erlang.REPLACE_VHOSTS.format(used="", fresh=_binaries([name])))
 
     def give_back_vhost(self, name: str) -> None:
         """Ends a vhost's use; it is deleted together with others, unless the node was wiped since."""
@@ -210,9 +236,12 @@ class RabbitNode:
 
     def _replace_vhosts(self) -> None:
         fresh = [f"t{secrets.token_hex(4)}" for _ in range(_VHOSTS_AT_ONCE)]
-        self.ctl("eval", _REPLACE_VHOSTS.format(used=_binaries(self._used_vhosts), fresh=_binaries(fresh)))
-        self.flush()
+        replace = erlang.REPLACE_VHOSTS.format(used=_binaries(self._used_vhosts), fresh=_binaries(fresh))
+        self._machine.evaluate(f"{replace}, {erlang.FLUSH}")
         self._fresh_vhosts, self._used_vhosts = fresh, []
+
+    def _words(self, expression: str) -> list[str]:
+        return re.findall(r"[\w./-]+", self._machine.evaluate(expression))
 
     async def _probe(self, deadline: float) -> None:
         while True:

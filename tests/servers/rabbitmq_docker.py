@@ -84,9 +84,10 @@ class DockerMachine:
         output_of(["docker", "rm", "--force", "--volumes", self._name])
         self._created = False
 
-    def ctl(self, *arguments: str) -> str:
-        """Runs rabbitmqctl."""
-        return output_of(["docker", "exec", self._name, "rabbitmqctl", "--quiet", *arguments])
+    def evaluate(self, expression: str) -> str:
+        """What an Erlang expression gives inside the node; raises `RuntimeError` where it fails."""
+        command = ["docker", "exec", self._name, "rabbitmqctl", "--quiet", "eval", f"{expression}."]
+        return output_of(command).strip()
 
     def said(self) -> str:
         """What it printed at its start."""

@@ -1,6 +1,7 @@
 """RabbitMQ from the `rabbitmq-server` of this computer."""
 
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -16,6 +17,8 @@ from tests.servers.ports import accepts, free_port
 
 # The packages put wrappers on the PATH that insist on the rabbitmq user; the scripts behind them do not.
 _SERVER_FOLDERS = ("/usr/lib/rabbitmq/bin", "/opt/homebrew/sbin", "/usr/local/sbin", "/usr/sbin")
+
+_STOP_SECONDS = 60
 
 _CONFIGURATION = """
 default_user = tests
@@ -76,7 +79,8 @@ class LocalMachine:
 
     def stop(self) -> None:
         """Ends the node in order."""
-        self.ctl("shutdown")  # unlike "stop", waits for the end
+        self._processes[1].terminate()  # the script, which passes it on and waits for the node's end
+        self._processes[1].wait(_STOP_SECONDS)
         self.kill()
 
     def kill(self) -> None:
@@ -99,9 +103,21 @@ class LocalMachine:
         """Removes the data of a node that does not run."""
         shutil.rmtree(self._folder / "data")
 
-    def ctl(self, *arguments: str) -> str:
-        """Runs rabbitmqctl."""
-        return output_of([self._scripts / "rabbitmqctl", "--quiet", *arguments], self._environment)
+    def evaluate(self, expression: str) -> str:
+        """What an Erlang expression gives inside the node; raises `RuntimeError` where it fails.
+
+        `erl_call` asks in milliseconds; rabbitmqctl starts an Erlang of its own, which takes a second of a processor.
+        """
+        caller = shutil.which("erl_call", path=self._environment["PATH"])
+        if caller is None:
+            control = self._scripts / "rabbitmqctl"
+            return output_of([control, "--quiet", "eval", f"{expression}."], self._environment).strip()
+        address = f"127.0.0.1:{self._environment['RABBITMQ_DIST_PORT']}"
+        said = output_of([caller, "-address", address, "-e"], self._environment, told=f"{expression}.\n")
+        answer = re.fullmatch(r"\{ok, (.*)\}", said.strip(), re.DOTALL)
+        if answer is None:
+            raise RuntimeError(f"{expression}: {said}")
+        return answer[1]
 
     def said(self) -> str:
         """What it printed at its start."""
