@@ -25,7 +25,7 @@ run: $(RUNTIME) ## everything on this machine: embedded Postgres, migrations, al
 	@exec $(BIN)/shopbus run
 
 test: $(DEVELOPMENT) ## the whole suite against real Postgres and real RabbitMQ, with all that it needs
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: lint types imports test ## what CI runs: formatting, lint, types, import rules, tests
 

@@ -17,6 +17,7 @@ import pytest
 from libs.common.embedded import EmbeddedPostgres
 from libs.common.errors import ConfigurationError
 from libs.common.postmaster import PostgresFailed
+from tests.servers.memory import folder_in_memory
 from tests.waiting import poll
 
 REPOSITORY = Path(__file__).parents[2]
@@ -35,7 +36,7 @@ print("stopped", flush=True)
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """Where the data goes; not in pytest's folders, which keep the user out whom Postgres runs as under root."""
-    with tempfile.TemporaryDirectory() as parent:
+    with tempfile.TemporaryDirectory(dir=folder_in_memory()) as parent:
         yield Path(parent) / "with spaces and ünïcode" / ".shopbus" / "postgres"
 
 

@@ -25,13 +25,17 @@ SENDERS, AT_ONCE = 4, 5
 
 
 class Shoppers:
-    """Browsers that send batches until they are told to stop, repeat what failed, and remember what was answered."""
+    """Browsers that send batches until they are told to stop, repeat what failed, and remember what was answered.
+
+    They hurry while somebody waits for more, and leave the machine to the server that is being started otherwise.
+    """
 
     def __init__(self, door: Ingesting) -> None:
         self.door = door
         self.accepted: set[str] = set()
         self.refused = 0
         self.stopping = False
+        self.wanted = 0
         self._numbers = count(1)
 
     async def shop(self) -> None:
@@ -41,6 +45,8 @@ class Shoppers:
                 self.refused += 1
                 await asyncio.sleep(0.05)
             self.accepted |= {one["id"] for one in batch}
+            if len(self.accepted) >= self.wanted:
+                await asyncio.sleep(0.05)
 
     async def _sent(self, batch: list[dict[str, Any]]) -> bool:
         try:
@@ -52,8 +58,8 @@ class Shoppers:
 
     async def more(self, events: int) -> None:
         """Waits until so many more were accepted."""
-        wanted = len(self.accepted) + events
-        await poll(lambda: len(self.accepted) >= wanted, within=60.0)
+        self.wanted = len(self.accepted) + events
+        await poll(lambda: len(self.accepted) >= self.wanted, within=60.0)
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 
 _FOLDER = Path("/dev/shm")  # noqa: S108 - servers make private folders in it
-_ENOUGH_BYTES = 8 << 30  # two test processes use less than a quarter of it
+_ENOUGH_BYTES = 8 << 30  # three test processes use about a quarter of it
 
 
 def folder_in_memory() -> Path | None:
