@@ -14,8 +14,10 @@ from libs.common.outbox.open import open_producer
 from libs.common.outbox.producer import Producer
 from libs.common.privacy.keys import PrivacyKeys
 from libs.common.privacy.steps import Steps
+from libs.common.privacy.tombstones import GRACE_SECONDS, Tombstones
 from libs.common.runtime.broker import broker_of
 from libs.common.runtime.consumer import Consumer
+from libs.common.runtime.handlers import Registry
 from libs.common.service import Service, serve, until_signalled
 from libs.common.session_settings import session_guard
 from libs.common.shopify.admin.open import open_admin
@@ -47,7 +49,9 @@ _HANDLERS = 4  # messages that ingest works on at once: it hears of installs onl
 
 
 @asynccontextmanager
-async def open_service(settings: Settings, *, faults: FaultPoints | None = None) -> AsyncIterator[Service]:
+async def open_service(
+    settings: Settings, *, faults: FaultPoints | None = None, grace: float = GRACE_SECONDS
+) -> AsyncIterator[Service]:
     """Opens ingest and starts working; closing it finishes commits under way."""
     clock, timeout = SystemClock(), settings.database_timeout_seconds
     async with AsyncExitStack() as stack:
@@ -60,15 +64,32 @@ async def open_service(settings: Settings, *, faults: FaultPoints | None = None)
             open_admin(settings, pool, direct_connections(settings), clock, caller=NAME)
         )
         extensions = _extensions(settings, pool, keys, Pixels(admin), clock)
+        privacy = PrivacyKeys(settings.service_key)
+        tombstones = Tombstones(pool, NAME, privacy, clock, timeout)
+        steps = Steps(
+            HOLDINGS,
+            pool,
+            privacy,
+            clock,
+            timeout,
+            settings.retention_days,
+            grace,
+            faults=faults or FaultPoints(),
+        )
+        handlers = registry(extensions, steps.handlers())
         consumer = await stack.enter_async_context(
-            _consumer(settings, extensions, pool, producer, clock, faults)
+            _consumer(settings, handlers, pool, producer, clock, faults)
         )
         sightings = await stack.enter_async_context(open_sightings(pool, clock, timeout))
         upkeep = Upkeep(pool, clock, timeout, settings.quarantine_keep, settings.retention_days)
-        beside: dict[str, Part] = {"ingest versions": sightings.run, "ingest tidying": upkeep.run}
+        beside: dict[str, Part] = {
+            "ingest versions": sightings.run,
+            "ingest tidying": upkeep.run,
+            "ingest tombstones": tombstones.follow,
+        }
         await stack.enter_async_context(consumer.working(settings.shutdown_seconds, beside))
         ingest = await stack.enter_async_context(
-            _ingest(settings, pool, producer, keys, sightings, clock, faults)
+            _ingest(settings, pool, producer, keys, sightings, tombstones, clock, faults)
         )
         yield Service(
             NAME,
@@ -107,6 +128,7 @@ async def _ingest(
     producer: Producer,
     keys: Keys,
     sightings: Sightings,
+    tombstones: Tombstones,
     clock: Clock,
     faults: FaultPoints | None,
 ) -> AsyncIterator[Ingest]:
@@ -126,7 +148,18 @@ async def _ingest(
         int(settings.ingest_late_seconds * 1000),
     )
     try:
-        yield Ingest(keys, by_key, by_address, frames, sightings, bounds, fits, clock, settings.ingest_events)
+        yield Ingest(
+            keys,
+            by_key,
+            by_address,
+            frames,
+            sightings,
+            tombstones,
+            bounds,
+            fits,
+            clock,
+            settings.ingest_events,
+        )
     finally:
         for part in (frames, keys, by_key, by_address):
             await part.close()
@@ -162,13 +195,12 @@ def _lease(pool: asyncpg.Pool, timeout: float) -> Lease:
 @asynccontextmanager
 async def _consumer(
     settings: Settings,
-    extensions: Extensions,
+    handlers: Registry,
     pool: asyncpg.Pool,
     producer: Producer,
     clock: Clock,
     faults: FaultPoints | None,
 ) -> AsyncIterator[Consumer]:
-    handlers = registry(extensions, _privacy(settings, pool, clock, faults).handlers())
     longest = max(handler.timeout for handler in handlers.handlers) + settings.consumer_lease_seconds
     few = settings.model_copy(update={"consumer_concurrency": min(_HANDLERS, settings.consumer_concurrency)})
     async with open_pool(
@@ -178,17 +210,3 @@ async def _consumer(
             NAME, handlers, pool, producer, few, connect=direct_connections(settings), clock=clock,
             handler_pool=handler_pool, open_broker=broker_of(settings, NAME), faults=faults,
         )  # fmt: skip
-
-
-def _privacy(settings: Settings, pool: asyncpg.Pool, clock: Clock, faults: FaultPoints | None) -> Steps:
-    keys, timeout = PrivacyKeys(settings.service_key), settings.database_timeout_seconds
-    return Steps(
-        HOLDINGS,
-        pool,
-        keys,
-        clock,
-        timeout,
-        settings.retention_days,
-        grace=0.0,
-        faults=faults or FaultPoints(),
-    )

@@ -9,11 +9,13 @@ import orjson
 from libs.common.clock import Clock
 from libs.common.contracts.pixel_frame import PixelEvent
 from libs.common.errors import ShopbusError
+from libs.common.privacy.tombstones import Tombstones
 from libs.common.shopify import pixel_marks
 from libs.common.shopify.pixel_marks import Mark
 from libs.common.shopify.webhook_headers import safe_text
 from services.ingest import glance, metrics
 from services.ingest.bodies import Batch, Unreadable
+from services.ingest.erased import spared
 from services.ingest.events import Bad, Bounds, Cause, Fits, Judge
 from services.ingest.frames import Frames, Request
 from services.ingest.glance import Bare, Glance
@@ -62,6 +64,7 @@ class Ingest:
     by_address: Limits
     frames: Frames
     sightings: Sightings
+    tombstones: Tombstones
     bounds: Bounds
     fits: Fits
     clock: Clock
@@ -100,9 +103,10 @@ class Ingest:
             )
             for verdict, sample in bad[:SAMPLES]
         ]
-        size = sum(len(event.content) for event in events)
-        if events or aside:
-            await self.frames.keep(Request(known.shop, events, aside, size))
+        kept = await spared(self.tombstones, known.shop, events, aside)
+        size = sum(len(event.content) for event in kept.events)
+        if kept.events or kept.aside:
+            await self.frames.keep(Request(known.shop, kept.events, kept.aside, size))
         _count(batch, events, [verdict for verdict, _ in bad], judge.now_ms)
         if events:
             self.sightings.saw(known.shop, version, len(events), now)

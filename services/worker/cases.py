@@ -27,7 +27,7 @@ from libs.common.contracts.privacy import (
 from libs.common.db import Connection
 from libs.common.outbox import erase_store
 from libs.common.privacy.keys import PrivacyKeys
-from libs.common.privacy.people import email_of, marks_of
+from libs.common.privacy.people import email_of, marks_of, table_pattern
 from libs.common.runtime.context import Context
 from libs.common.runtime.outcomes import Cancelled, Never
 from services.worker import cases_store, metrics
@@ -36,7 +36,7 @@ DEADLINE = timedelta(days=30)  # SHOPIFY 4.5
 KINDS = {DATA_REQUEST: "data_request", CUSTOMER_REDACT: "customer_redact", SHOP_REDACT: "shop_redact"}
 _ORDERS = {DATA_REQUEST: "orders_requested", CUSTOMER_REDACT: "orders_to_redact"}
 _LARGEST_ID = 2**63 - 1
-_KEPT = ("customer_id", "email", "phone", "orders", "linked")
+_KEPT = ("customer_id", "email", "phone", "orders", "linked", "clients")
 
 Json = dict[str, Any]
 
@@ -54,8 +54,11 @@ class Cases:
             raise Cancelled("the payload was erased: its case has ended")
         now = self.clock.now()
         subject = read_request(message, now)
-        case = self._case(message, subject, now)
         async with ctx.transaction() as tx:
+            if not subject.whole_shop:
+                clients = await cases_store.clients(tx, subject.shop, table_pattern(subject))
+                subject = replace(subject, clients=clients)
+            case = self._case(message, subject, now)
             if await cases_store.open_case(tx, case, ORDER):
                 await self._ask(tx, ctx, case, ORDER[0])
 

@@ -10,6 +10,8 @@ import orjson
 
 from libs.common.db import Connection
 
+CLIENTS_SECONDS = 600.0
+
 OPEN = """
 INSERT INTO worker.privacy_cases
     (id, kind, status, shop, shop_mark, subject_mark, subject, request_id, message_source, requested_at, opened_at,
@@ -34,6 +36,21 @@ async def open_case(conn: Connection, case: dict[str, Any], services: Sequence[s
         return False
     await conn.execute(STEPS, case["id"], list(services))
     return True
+
+
+CLIENTS = """
+SELECT DISTINCT client_id FROM worker.pixel_events
+WHERE shop = $1 AND client_id IS NOT NULL AND content::text ~* $2 ORDER BY client_id LIMIT 1000
+"""
+
+
+async def clients(conn: Connection, shop: str, pattern: str) -> list[str]:
+    """The browsers whose pixel events name a person: one person has few, and anybody can forge an event.
+
+    It reads all of the shop's.
+    """
+    found = await conn.fetch(CLIENTS, shop, pattern, timeout=CLIENTS_SECONDS)
+    return [row["client_id"] for row in found]
 
 
 _COLUMNS = """

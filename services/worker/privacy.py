@@ -32,6 +32,7 @@ from services.worker.privacy_store import HOLDINGS
 _log = structlog.get_logger(__name__)
 
 GAUGES_SECONDS = 15.0
+_OPEN_SECONDS = 2 * cases_store.CLIENTS_SECONDS
 EXPORT_DAYS = 7  # how long a file can be fetched again after it was given
 
 
@@ -53,7 +54,7 @@ class Privacy:
     def _own(self) -> list[Handler]:
         requests, answers = (DATA_REQUEST, CUSTOMER_REDACT, SHOP_REDACT), (ERASE_DONE, COLLECT_DONE)
         return [
-            Handler("privacy.open_case", self.cases.open, requests, retries=30),
+            Handler("privacy.open_case", self.cases.open, requests, retries=30, timeout=_OPEN_SECONDS),
             Handler("privacy.take_in_answer", self.cases.answered, answers, retries=30),
         ]
 

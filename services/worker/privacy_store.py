@@ -13,8 +13,15 @@ FIND_ORDERS = "SELECT * FROM worker.orders WHERE shop = $1 AND order_id = ANY ($
 ERASE_ORDERS = "DELETE FROM worker.orders WHERE shop = $1 AND order_id = ANY ($2::bigint[])"
 ERASE_SHOPS_ORDERS = "DELETE FROM worker.orders WHERE shop = $1 AND triggered_at <= $2"
 
-FIND_EVENTS = "SELECT * FROM worker.pixel_events WHERE shop = $1 AND content::text ~* $2"
-ERASE_EVENTS = "DELETE FROM worker.pixel_events WHERE shop = $1 AND content::text ~* $2"
+# A visitor's other events say nothing of the person by themselves, and all of them through the one that does.
+FIND_EVENTS = """
+SELECT * FROM worker.pixel_events WHERE shop = $1 AND (content::text ~* $2 OR client_id = ANY ($3::text[]
+    || ARRAY(SELECT client_id FROM worker.pixel_events WHERE shop = $1 AND content::text ~* $2)))
+"""
+ERASE_EVENTS = """
+DELETE FROM worker.pixel_events WHERE shop = $1 AND (content::text ~* $2 OR client_id = ANY ($3::text[]
+    || ARRAY(SELECT client_id FROM worker.pixel_events WHERE shop = $1 AND content::text ~* $2)))
+"""
 ERASE_SHOPS_EVENTS = "DELETE FROM worker.pixel_events WHERE shop = $1 AND received_at <= $2"
 
 # Also what was found for somebody else and names the person.
@@ -60,8 +67,8 @@ HOLDINGS = Holdings(
         Personal(
             "pixel_events",
             ("shop", "client_id", "content"),
-            find=Statement(FIND_EVENTS, ("shop", "pattern")),
-            erase=Statement(ERASE_EVENTS, ("shop", "pattern")),
+            find=Statement(FIND_EVENTS, ("shop", "pattern", "clients")),
+            erase=Statement(ERASE_EVENTS, ("shop", "pattern", "clients")),
             erase_shop=Statement(ERASE_SHOPS_EVENTS, ("shop", "before")),
         ),
         Personal(

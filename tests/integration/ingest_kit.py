@@ -12,6 +12,7 @@ import orjson
 from aiohttp import ClientResponse, ClientSession
 
 from libs.common.contracts import pixel_frame
+from libs.common.db import Connection
 from libs.common.outbox.faults import FaultPoints
 from services.ingest.app import open_service
 from services.ingest.config import Settings
@@ -46,7 +47,7 @@ def event(name: str = "page_viewed", **changes: Any) -> dict[str, Any]:
 
 
 async def add_key(
-    database: asyncpg.Connection, shop: str = SHOP, *, active: bool = True, ends_at: datetime | None = None
+    database: Connection, shop: str = SHOP, *, active: bool = True, ends_at: datetime | None = None
 ) -> str:
     """A public key of a shop, as if the merchant had switched the pixel on."""
     key = new_key()

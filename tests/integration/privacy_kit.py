@@ -165,7 +165,7 @@ async def world(
         "auth": lambda: auth.open_service(auth_settings(database, shopify_url, **changes)),
         "webhooks": lambda: webhooks.open_service(WebhooksSettings.load(**common), grace=0.6),
         "ingest": lambda: ingest.open_service(
-            IngestSettings.load(**common, shopify_api_key=KEY, app_url="https://app.example.com")
+            IngestSettings.load(**common, shopify_api_key=KEY, app_url="https://app.example.com"), grace=0.6
         ),
         "worker": lambda: worker.open_service(
             WorkerSettings.load(**common, shopify_api_key=KEY), registry=handlers
@@ -335,8 +335,9 @@ async def _fill_pixels(conn: Any, person: Person) -> None:
     content = orjson.dumps({"data": {"checkout": person.order()}}).decode()
     await conn.execute(
         "INSERT INTO worker.pixel_events (day, shop, event_id, name, kind, client_id, occurred_at, received_at, marks, "
-        "content) VALUES ($1, $2, $3, 'checkout_completed', 'standard', 'client', $4, $4, 0, $5)",
+        "content) VALUES ($1, $2, $3, 'checkout_completed', 'standard', $6, $4, $4, 0, $5)",
         seen.date(), person.shop, f"event of order {person.order_id}", seen, content,
+        f"browser of {person.customer_id}",
     )  # fmt: skip
     await conn.execute(
         "INSERT INTO ingest.quarantine (at, shop, cause, detail, sample) VALUES ($1, $2, 'bad_shape', 'odd', $3)",

@@ -76,6 +76,23 @@ def test_a_payload_that_names_somebody_else_is_not(payload: dict[str, Any]) -> N
     assert not about(payload)
 
 
+def test_pixel_events_are_about_whose_browser_they_came_from() -> None:
+    known = replace(ANNA, clients=["6ad1c0e4-visitor"])
+    assert about({"clientId": "6ad1c0e4-visitor"}, known)
+    assert not about({"clientId": "6ad1c0e4-visitor-2"}, known)
+    assert not about({"clientId": "6ad1c0e4-visitor"})
+    frame = zlib.compress(orjson.dumps({"client_id": ["another", "6ad1c0e4-visitor"]}) + b"\n{}\n{}")
+    assert about(frame, known, kind="pixel.frame")
+
+
+def test_a_browsers_name_that_anybody_could_have_made_up_finds_no_other_rows() -> None:
+    pattern = table_pattern(replace(ANNA, clients=["1", '.*"']))
+    assert re.search(pattern, '{"clientId":"1"}')
+    assert re.search(pattern, '{"clientId": "1"}')
+    assert not re.search(pattern, '{"clientId": "11", "data": {"1": 1}}')
+    assert not re.search(pattern, '{"clientId": "anything\\""}')
+
+
 def test_the_root_is_whose_the_topic_is() -> None:
     assert about({"id": 191167}, kind="webhook.customers.update")
     assert about({"id": 299938}, kind="webhook.orders.updated")

@@ -48,6 +48,7 @@ class Subject:
     phone: str | None = field(default=None, repr=False)
     orders: Sequence[int] = ()  # as the request names them
     linked: Sequence[int] = ()  # orders of the customer that payloads spoke of
+    clients: Sequence[str] = ()  # browsers that pixel events with one of these came from
 
     def all_orders(self) -> list[int]:
         return sorted({*self.orders, *self.linked})

@@ -32,6 +32,7 @@ PLACES = {
     "ordersrequested": "order",
     "orderstoredact": "order",
 }
+CLIENTS = frozenset({"clientId", "client_id"})  # keys of a pixel event, and of a frame's column
 _GID = re.compile(r"gid://shopify/(Customer|Order)/([0-9]+)")
 _EMAIL = re.compile(r"[^\s@<>\"',;:()\[\]\\]+@[^\s@<>\"',;:()\[\]\\]+")
 _EMAIL_RUN = re.compile(r"[a-z0-9._@-]+")
@@ -53,6 +54,7 @@ class People:
     orders: set[int] = field(default_factory=set)
     emails: set[str] = field(default_factory=set)
     phones: set[str] = field(default_factory=set)
+    clients: set[str] = field(default_factory=set)
     root_order: int | None = None
 
     def add(self, place: str, value: object) -> None:
@@ -65,6 +67,7 @@ class People:
         yield from (("customer", str(number)) for number in self.customers)
         yield from (("order", str(number)) for number in self.orders)
         yield from (("email", email) for email in self.emails)
+        yield from (("client", client) for client in self.clients)
         if not self.customers:  # a number may be shared; who is named by an id is known by it
             yield from (("phone", phone) for phone in self.phones)
 
@@ -92,6 +95,8 @@ def is_about(found: People, subject: Subject) -> bool:
     """Whether a payload holds the person."""
     if subject.customer_id in found.customers or not found.orders.isdisjoint(subject.all_orders()):
         return True
+    if not found.clients.isdisjoint(subject.clients):
+        return True
     if subject.email is not None and email_of(subject.email) in found.emails:
         return True
     known_by_id = bool(found.customers) and subject.customer_id is not None
@@ -107,6 +112,7 @@ def marks_of(subject: Subject) -> Iterator[tuple[str, str]]:
     if subject.phone and (phone := phone_of(subject.phone)):
         yield "phone", phone
     yield from (("order", str(number)) for number in subject.all_orders())
+    yield from (("client", client) for client in subject.clients)
 
 
 def search_pattern(subject: Subject) -> str:
@@ -114,6 +120,7 @@ def search_pattern(subject: Subject) -> str:
     needles = [str(number) for number in _numbers(subject)]
     if subject.email:
         needles.append(_longest_run(email_of(subject.email)))
+    needles += [_longest_run(client.casefold()) for client in subject.clients]
     return "|".join([*needles, *_phone_pattern(subject)])
 
 
@@ -122,6 +129,7 @@ def table_pattern(subject: Subject) -> str:
     needles = [f"(?<![0-9]){number}(?![0-9])" for number in _numbers(subject)]
     if subject.email:
         needles.append(f"(?<![a-z0-9._+-]){_literal(email_of(subject.email))}(?![a-z0-9-])")
+    needles += [f'"clientId": ?{_literal(orjson.dumps(client).decode())}' for client in subject.clients]
     return "|".join([*needles, *_phone_pattern(subject)])
 
 
@@ -145,9 +153,9 @@ def phone_of(text: str) -> str | None:
     return digits[-_PHONE_TAIL:] if _PHONE_SHORTEST <= len(digits) <= _PHONE_LONGEST else None
 
 
-def _longest_run(email: str) -> str:
-    """The longest part of an address that JSON never writes in another way; all bodies, where there is none."""
-    longest = max(_EMAIL_RUN.findall(email), key=len, default="")
+def _longest_run(text: str) -> str:
+    """Its longest part that JSON never writes in another way; all bodies, where there is none."""
+    longest = max(_EMAIL_RUN.findall(text), key=len, default="")
     return _literal(longest) if len(longest) >= _SHORTEST_RUN else "."
 
 
@@ -189,6 +197,8 @@ def _read(found: People, key: str, value: object) -> None:
     if place is not None:
         found.add(place, value.get("id") if isinstance(value, dict) else value)
     if isinstance(value, str):
+        if key in CLIENTS:
+            found.clients.add(value)
         _read_text(found, value, key)
 
 

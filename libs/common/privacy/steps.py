@@ -18,6 +18,7 @@ from libs.common.contracts.envelope import Message
 from libs.common.contracts.privacy import (
     COLLECT,
     COLLECT_DONE,
+    DRAINED,
     ERASE,
     ERASE_DONE,
     ERASED,
@@ -202,6 +203,9 @@ class Steps:
         linked: set[int] = set()
         async for found in self._search.windows(subject):
             linked |= found.linked
+            require_drained(
+                found
+            )  # what they hold of the person is rows then, and the others' is not given away
             wanted = [identifier for identifier in found.ids if identifier not in items]
             items |= await self._messages(wanted)
         return [items[identifier] for identifier in sorted(items)], linked
@@ -212,7 +216,11 @@ class Steps:
         async with connection(self.pool, self.timeout) as conn:
             with database_away_named():
                 rows = await erase_store.payloads(conn, self.source, ids)
-        return {row["id"]: {"table": f"{self.source}.messages", **plain(dict(row))} for row in rows}
+        return {
+            row["id"]: {"table": f"{self.source}.messages", **plain(dict(row))}
+            for row in rows
+            if row["type"] not in DRAINED
+        }
 
     async def _collect_tables(self, subject: Subject) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = []

@@ -8,7 +8,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import asyncpg
@@ -22,7 +22,7 @@ from libs.common.outbox import erase_store
 from libs.common.outbox.producer import Producer
 from libs.common.privacy import metrics
 from libs.common.privacy.keys import PrivacyKeys
-from libs.common.privacy.people import people_in
+from libs.common.privacy.people import People, people_in
 
 _EVERY_SECONDS = 0.5
 _OLDEST_SECONDS = 2.0
@@ -30,6 +30,24 @@ GRACE_SECONDS = 2.5
 
 Buried = Mapping[bytes, Mapping[bytes, datetime]]
 """By the shop's mark: until when what carries a mark was triggered too early."""
+
+
+@dataclass(frozen=True, slots=True)
+class Graves:
+    """Those of one shop."""
+
+    shop: str
+    keys: PrivacyKeys
+    buried: Mapping[bytes, datetime]
+
+    def hold_shop(self, time: datetime) -> bool:
+        """Whether what the shop triggered then must not come back."""
+        return _is_late(time, self.buried.get(self.keys.shop(self.shop)))
+
+    def hold(self, people: People, time: datetime) -> bool:
+        """Whether one of these people, or the shop, was erased after this time."""
+        marks = (self.keys.customer(self.shop, kind, text) for kind, text in people.marks())
+        return self.hold_shop(time) or any(_is_late(time, self.buried.get(mark)) for mark in marks)
 
 
 class Tombstones:
@@ -57,26 +75,31 @@ class Tombstones:
             await self._learn_if_old()
         return self._covered(draft, self._buried)
 
+    async def of_shop(self, shop: str) -> Graves | None:
+        """Who was erased in a shop; None where nobody was. Raises `DatabaseAway`."""
+        if not self._is_fresh():
+            await self._learn_if_old()
+        return self._graves(shop, self._buried)
+
     async def welcome(self, conn: Connection, drafts: Sequence[Draft]) -> list[Draft]:
         """Those of the drafts that may come, for a transaction that puts them: exact without having followed."""
         buried = _by_shop(await erase_store.tombstones_held(conn, self._source))
         return [draft for draft in drafts if self._covered(draft, buried) is None]
 
     def _covered(self, draft: Draft, everybody: Buried) -> Draft | None:
-        if not everybody or draft.time is None or draft.type in REQUESTS:
+        if draft.time is None or draft.type in REQUESTS:
             return None
-        shop = self._keys.shop(draft.shop)
-        buried = everybody.get(shop)
-        if buried is None:
+        graves = self._graves(draft.shop, everybody)
+        if graves is None:
             return None
-        if _is_late(draft.time, buried.get(shop)):
+        if graves.hold_shop(draft.time):
             return _without(draft, shop="")
-        late = any(_is_late(draft.time, buried.get(mark)) for mark in self._marks(draft))
+        late = graves.hold(people_in(draft.type, draft.body), draft.time)
         return _without(draft, shop=draft.shop) if late else None
 
-    def _marks(self, draft: Draft) -> list[bytes]:
-        named = people_in(draft.type, draft.body).marks()
-        return [self._keys.customer(draft.shop, kind, text) for kind, text in named]
+    def _graves(self, shop: str, everybody: Buried) -> Graves | None:
+        buried = everybody.get(self._keys.shop(shop)) if everybody else None
+        return None if buried is None else Graves(shop, self._keys, buried)
 
     def _is_fresh(self) -> bool:
         return self._clock.monotonic() - self._as_of < _OLDEST_SECONDS
