@@ -16,9 +16,19 @@ _VISIT = (
 )  # fmt: skip
 
 
-def batch(events: int) -> bytes:
-    """An array of so many events of a visit, with `MARK` for each id."""
-    return orjson.dumps([_event(name, seq) for seq, name in enumerate(islice(cycle(_VISIT), events))])
+def batch(events: int, *, diverse: bool = False) -> bytes:
+    """An array of so many events of a visit, with `MARK` for each id; `diverse` ones have it in all that is remembered.
+
+    Each of those is of another visitor, on another page, with another browser: nothing that is kept by one of these
+    is found again.
+    """
+    visit = [_event(name, seq) for seq, name in enumerate(islice(cycle(_VISIT), events))]
+    if diverse:
+        for event in visit:
+            event["clientId"] = MARK
+            event["context"]["navigator"]["userAgent"] += f" ({MARK})"
+            event["context"]["document"]["location"]["href"] += f"&visit={MARK}"
+    return orjson.dumps(visit)
 
 
 def contents() -> Iterator[tuple[str, bytes]]:

@@ -53,21 +53,22 @@ class Pixels:
     def __init__(self, folder: Path, database: asyncpg.Connection, key: str) -> None:
         self._wrk, self._folder, self._database, self._key = find_wrk(), folder, database, key
 
-    async def sent_to(self, port: int, *, events: int, seconds: float, connections: int) -> Stored:
+    async def sent_to(
+        self, port: int, *, events: int, seconds: float, connections: int, diverse: bool = False
+    ) -> Stored:
         """Raises `LoadFailed` unless every request was answered with 204 and each of its events is a row."""
         file = self._folder / f"batch-{events}"
-        file.write_bytes(batch(events))
+        file.write_bytes(batch(events, diverse=diverse))
         before, began = await self._database.fetchval(STORED), time.monotonic()
         said = await self._load(port, file, seconds, connections)
         sent = said["requests"] * events
-        await self._all_stored(before + sent)
-        rows, took = await self._database.fetchval(STORED) - before, time.monotonic() - began
+        rows, took = await self._all_stored(before + sent) - before, time.monotonic() - began
         accepted = sent / said["microseconds"] * 1e6
         return Stored(rows / took, accepted, rows, said["p50"] / 1e3, said["p99"] / 1e3)
 
     async def _load(self, port: int, file: Path, seconds: float, connections: int) -> dict[str, int]:
         process = await asyncio.create_subprocess_exec(
-            self._wrk, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}", "-s", str(_SCRIPT),
+            self._wrk, "-t1", "--timeout", "30s", f"-c{connections}", f"-d{max(1, round(seconds))}", "-s", str(_SCRIPT),
             f"http://127.0.0.1:{port}", "--", f"{os.getpid()}-{next(_runs)}", str(file), self._key,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
@@ -79,15 +80,17 @@ class Pixels:
             raise LoadFailed(f"{said['refused']} requests were refused, {said['broken']} broke off")
         return said
 
-    async def _all_stored(self, wanted: int) -> None:
-        """What wrk cut off at its end may be stored besides."""
+    async def _all_stored(self, wanted: int) -> int:
+        """How many rows there are then: what wrk cut off at its end may be stored besides."""
         give_up = time.monotonic() + _PATIENCE_SECONDS
         while await self._database.fetchval(WAITING):
             if time.monotonic() > give_up:
                 raise LoadFailed("events are still on their way")
             await asyncio.sleep(0.02)
-        if (stored := await self._database.fetchval(STORED)) < wanted:
+        stored: int = await self._database.fetchval(STORED)
+        if stored < wanted:
             raise LoadFailed(f"{wanted - stored} accepted events are no rows")
+        return stored
 
 
 async def plain(url: str, seconds: float) -> Stored:

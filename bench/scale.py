@@ -17,6 +17,7 @@ class Scale:
     seconds: float = 3.0  # of one side in one round
     backlogs: tuple[int, ...] = (1_000_000,)
     flood: int = 50_000
+    pixel_events: int = 5_000_000  # over which memory is looked at
     progress: Callable[[str], None] = _silent
 
     @property
@@ -37,4 +38,4 @@ class Scale:
     @classmethod
     def short(cls) -> Self:
         """For a look."""
-        return cls(rounds=3, seconds=1.0, backlogs=(50_000,), flood=3_000)
+        return cls(rounds=3, seconds=1.0, backlogs=(50_000,), flood=3_000, pixel_events=200_000)
