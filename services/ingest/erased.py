@@ -1,7 +1,7 @@
 """Keeps out what a pixel sends late of somebody who was erased: a browser keeps events until they are answered."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from libs.common.contracts.pixel_frame import TYPE, PixelEvent
@@ -19,7 +19,7 @@ class Kept:
     """What of a request may be kept."""
 
     events: Sequence[PixelEvent]
-    aside: Sequence[Quarantined] = field(default=())
+    aside: Sequence[Quarantined]
 
 
 async def spared(

@@ -107,10 +107,10 @@ class Ingest:
         size = sum(len(event.content) for event in kept.events)
         if kept.events or kept.aside:
             await self.frames.keep(Request(known.shop, kept.events, kept.aside, size))
-        _count(batch, events, [verdict for verdict, _ in bad], judge.now_ms)
-        if events:
-            self.sightings.saw(known.shop, version, len(events), now)
-        return Outcome(known.shop, len(events), len(bad))
+        _count(batch, kept.events, [verdict for verdict, _ in bad], judge.now_ms)
+        if kept.events:
+            self.sightings.saw(known.shop, version, len(kept.events), now)
+        return Outcome(known.shop, len(kept.events), len(bad))
 
 
 def judged(look: Glance, values: Sequence[Any], most: int) -> tuple[list[PixelEvent], list[tuple[Bad, str]]]:

@@ -203,9 +203,7 @@ class Steps:
         linked: set[int] = set()
         async for found in self._search.windows(subject):
             linked |= found.linked
-            require_drained(
-                found
-            )  # what they hold of the person is rows then, and the others' is not given away
+            require_drained(found)  # what they hold of the person is rows then
             wanted = [identifier for identifier in found.ids if identifier not in items]
             items |= await self._messages(wanted)
         return [items[identifier] for identifier in sorted(items)], linked
