@@ -13,7 +13,6 @@ from libs.common.contracts.pixel_frame import PixelEvent, decode, encode
 from libs.common.contracts.privacy import ERASED
 from libs.common.contracts.topology import SOURCES
 from libs.common.ids import IdFactory
-from tests.integration.ingest_kit import ADDRESS, add_key, event
 from tests.integration.privacy_kit import (
     ANNA,
     BEN,
@@ -36,11 +35,6 @@ KEPT_FRAME = """
 INSERT INTO ingest.messages (id, type, shop, key, time, content_type, headers, body)
 VALUES ($1, 'pixel.frame', $2, gen_random_uuid()::text, now() - interval '1 day', 'application/octet-stream', '{}', $3)
 RETURNING id
-"""
-
-KEPT_EVENT = """
-INSERT INTO worker.pixel_events (day, shop, event_id, name, kind, client_id, occurred_at, received_at, marks, content)
-VALUES ($1, $2, $3, 'page_viewed', 'standard', $4, $5, $5, 0, $6)
 """
 
 
@@ -211,8 +205,8 @@ async def test_an_install_whose_end_nobody_told_is_looked_into(database: str) ->
 async def test_messages_of_many_people_are_worked_on_before_one_of_them_is_erased(one: World) -> None:
     content = orjson.dumps({"data": {"customer": {"id": ANNA.customer_id}}})
     now = int(datetime.now(UTC).timestamp() * 1000)
-    seen = PixelEvent("e", "page_viewed", "standard", "client", 1, now, now, 0, None, content)
-    sent = await one.shopify.accept(Draft("pixel.frame", encode([seen]), shop=A))
+    event = PixelEvent("e", "page_viewed", "standard", "client", 1, now, now, 0, None, content)
+    sent = await one.shopify.accept(Draft("pixel.frame", encode([event]), shop=A))
     await poll(lambda: one.pool.fetchval("SELECT outcome FROM worker.history WHERE message_id = $1", sent.id))
     waits = await one.pool.fetchval(
         "WITH back AS (DELETE FROM worker.history WHERE message_id = $1 RETURNING message_id, lane) "
@@ -240,72 +234,15 @@ async def test_frames_that_were_worked_on_lose_the_person_and_others_stay(one: W
     ids = IdFactory()
     for person in (ANNA, BEN):
         content = orjson.dumps({"data": {"checkout": {"email": person.email}}})
-        one_event = PixelEvent(
+        event = PixelEvent(
             person.email, "checkout_started", "standard", "client", 1, now, now, 0, None, content
         )
-        kept[person.email] = await one.pool.fetchval(KEPT_FRAME, ids.new(), A, encode([one_event]))
+        kept[person.email] = await one.pool.fetchval(KEPT_FRAME, ids.new(), A, encode([event]))
     await one.redact(ANNA)
     body = "SELECT body FROM ingest.messages WHERE id = $1"
     assert await one.pool.fetchval(body, kept[ANNA.email]) == ERASED
     left = decode(await one.pool.fetchval(body, kept[BEN.email]))
     assert BEN.email in left.contents[0]
-
-
-async def test_what_a_customers_browser_told_before_it_named_them_is_erased_too(one: World) -> None:
-    """Only one event names Anna; her browser's others are linked to her by it."""
-    now = datetime.now(UTC)
-    browsers = {"named": "annas", "before": "annas", "of another": "bens"}
-    for name, browser in browsers.items():
-        content = {"data": {"checkout": {"email": ANNA.email}}} if name == "named" else {"data": {}}
-        await one.pool.execute(KEPT_EVENT, now.date(), A, name, browser, now, orjson.dumps(content).decode())
-    kept = dict[str, UUID]()
-    moment = int(now.timestamp() * 1000)
-    for browser in ("annas", "bens"):
-        seen = PixelEvent("e", "page_viewed", "standard", browser, 1, moment, moment, 0, None, b"{}")
-        kept[browser] = await one.pool.fetchval(KEPT_FRAME, IdFactory().new(), A, encode([seen]))
-    await one.redact(ANNA)
-    left = await one.pool.fetch("SELECT event_id FROM worker.pixel_events")
-    assert [row["event_id"] for row in left] == ["of another"]
-    frames = await one.pool.fetch(
-        "SELECT id, body = $1 AS erased FROM ingest.messages WHERE type = 'pixel.frame'", ERASED
-    )
-    assert {row["id"]: row["erased"] for row in frames} == {kept["annas"]: True, kept["bens"]: False}
-
-
-async def test_pixel_events_that_come_late_do_not_bring_anybody_back(one: World) -> None:
-    """A browser keeps what it got no answer to, for days."""
-    early = datetime.now(UTC) - timedelta(minutes=10)
-    named = {"data": {"checkout": {"email": ANNA.email}}}
-    async with one.pool.acquire() as conn:
-        key = await add_key(conn, A)
-    await send(
-        one, key, event("checkout_started", id="first", clientId="annas", timestamp=at(early), **named)
-    )
-    await poll(lambda: _is(one, 1, "SELECT count(*) FROM worker.pixel_events"))
-    await one.redact(ANNA)
-    await send(
-        one,
-        key,
-        event("checkout_completed", id="names her", clientId="new", timestamp=at(early), **named),
-        event(id="of her browser", clientId="annas", timestamp=at(early)),
-        {"clientId": "annas", "id": "", **named},  # would be put into quarantine
-        event(id="of another", clientId="bens", timestamp=at(early)),
-        event(id="later", clientId="annas", timestamp=at(datetime.now(UTC) + timedelta(seconds=1))),
-    )
-    await poll(lambda: _is(one, 2, "SELECT count(*) FROM worker.pixel_events"))
-    left = await one.pool.fetch("SELECT event_id FROM worker.pixel_events ORDER BY event_id")
-    assert [row["event_id"] for row in left] == ["later", "of another"]
-    assert holding(await dump(one.pool), ANNA.words()) == {}
-
-
-async def send(one: World, key: str, *events: dict[str, Any]) -> None:
-    """A request of the pixel's."""
-    async with one.client.post(ADDRESS, params={"key": key}, data=orjson.dumps(events)) as answer:
-        assert answer.status == 204, await answer.text()
-
-
-def at(time: datetime) -> str:
-    return time.isoformat()
 
 
 async def test_a_request_that_names_nobody_fails_where_people_see_it(one: World) -> None:
