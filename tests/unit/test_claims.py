@@ -159,10 +159,30 @@ def test_after_a_claim_that_was_broken_off_all_lanes_are_asked_again_and_the_nex
     clock.turn(SWEEP_SECONDS)
     claims.start_sweep()
     claims.begin(spot)
-    claims.broke_off()
+    claims.broke_off((Lane.DEFAULT,))
     claims.swept(0.0)
     assert len(pending(claims)) == len(claims.spots)
     assert claims.begin(spot) == UUID(int=100)
     assert not claims.sweep_due()
     clock.turn(SWEEP_SECONDS)
     assert claims.sweep_due()
+
+
+def test_a_sweep_that_starts_while_a_claim_is_under_way_is_not_forgotten_by_its_end() -> None:
+    claims, clock = looked_through()
+    spot = spot_of(claims, "webhooks", Lane.BULK)
+    claims.begin(spot)
+    clock.turn(SWEEP_SECONDS)
+    claims.start_sweep()
+    claims.found(spot, [UUID(int=100)], full=False)
+    assert spot.pending
+    assert claims.begin(spot) == FIRST_ID
+
+
+def test_what_broke_off_in_one_loop_leaves_the_other_loops_claims_alone() -> None:
+    claims, _ = looked_through()
+    bulk = spot_of(claims, "webhooks", Lane.BULK)
+    claims.begin(bulk)
+    claims.broke_off((Lane.CRITICAL, Lane.DEFAULT))
+    assert not bulk.pending
+    assert {lane for _, lane in pending(claims)} == {Lane.CRITICAL, Lane.DEFAULT}
