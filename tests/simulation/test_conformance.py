@@ -18,13 +18,18 @@ _programs = st.lists(_steps, min_size=15, max_size=40)
 _BEGINNING = [Step(0, call, in_block=False) for call in beginning()]
 
 
-def _alike(url: str, examples: int) -> None:
-    """Interleaves statements of several sessions at random, on both servers."""
+def _alike(url: str, examples: int, *, anew: bool) -> None:
+    """Interleaves statements of several sessions, on both servers: as each time, or as never before."""
     with asyncio.Runner() as runner:
         opened = pair(url)
         both = runner.run(opened.__aenter__())
 
-        @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(
+            max_examples=examples,
+            deadline=None,
+            derandomize=not anew,
+            suppress_health_check=list(HealthCheck),
+        )
         @given(_programs)
         def alike(program: list[Step]) -> None:
             runner.run(both.play([*_BEGINNING, *program]))
@@ -45,10 +50,10 @@ def short_logs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.timeout(600)  # a failure is shrunk first
 def test_interleaved_transactions_see_and_leave_the_same(database: str) -> None:
-    _alike(database, 100)
+    _alike(database, 100, anew=False)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_interleaved_transactions_see_and_leave_the_same_for_long(database: str) -> None:
-    _alike(database, 3_000)
+    _alike(database, 3_000, anew=True)
