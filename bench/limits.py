@@ -1,7 +1,9 @@
 """What Postgres and asyncpg allow on this machine: the outbox drained by the least code that does it once in effect.
 
 No history, no retries, no lanes, no second consumer: nothing but the row's deletion and the handler's row in one
-transaction. These are the prototypes behind the limits of the design; a runtime cannot be quicker than they are.
+transaction. These are the prototypes behind the limits of the design; a runtime cannot be quicker than they are. Those
+"with history" leave the line that tells afterwards what became of a message, as every consumer of ours does: what is
+between them and the runtime is the runtime.
 """
 
 import asyncio
@@ -10,6 +12,7 @@ from contextlib import AsyncExitStack
 from uuid import UUID
 
 import asyncpg
+import orjson
 
 from bench.handlers import WRITE, WRITE_MANY
 from libs.common.ids import made_at
@@ -34,6 +37,7 @@ _END_MANY = (
     "DELETE FROM webhooks.outbox WHERE destination = 'worker' AND lane = 'default' AND id = ANY ($1::uuid[])"
 )
 _END_WITH_HISTORY = bind(end_store.END_ONE, source="webhooks", consumer="worker")
+_END_MANY_WITH_HISTORY = bind(end_store.END_MANY, source="webhooks", consumer="worker")
 
 CONNECTIONS = 16  # as many as the worker runs handlers at once
 _CLAIMED = 100
@@ -74,6 +78,36 @@ async def batch(conn: asyncpg.Connection, ids: Sequence[UUID]) -> None:
     async with conn.transaction():
         await conn.execute(_END_MANY, ids)
         await conn.execute(WRITE_MANY, [str(identifier) for identifier in ids])
+
+
+async def sharing_with_history(conn: asyncpg.Connection, ids: Sequence[UUID]) -> None:
+    """As `sharing`, ended by the runtime's own statement."""
+    async with conn.transaction():
+        await _ended_with_history(conn, ids)
+        for identifier in ids:
+            await conn.execute(WRITE, str(identifier))
+
+
+async def batch_with_history(conn: asyncpg.Connection, ids: Sequence[UUID]) -> None:
+    """As `batch`, ended by the runtime's own statement."""
+    async with conn.transaction():
+        await _ended_with_history(conn, ids)
+        await conn.execute(WRITE_MANY, [str(identifier) for identifier in ids])
+
+
+async def _ended_with_history(conn: asyncpg.Connection, ids: Sequence[UUID]) -> None:
+    same = {
+        "type": "webhook.bench.limit", "shop": "bench.myshopify.com", "outcome": "completed", "handler": "limit",
+        "route": "postgres",
+    }  # fmt: skip
+    times = [(identifier, made_at(identifier)) for identifier in ids]
+    lines = [
+        same | {"id": one.hex, "created_at": at.isoformat(), "started_at": at.isoformat()}
+        for one, at in times
+    ]
+    await conn.fetch(
+        _END_MANY_WITH_HISTORY, "worker", "default", ids, "webhooks", orjson.dumps(lines).decode()
+    )
 
 
 async def drain(url: str, work: Work, *, group: int) -> None:

@@ -25,11 +25,15 @@ RAW, RAW_TARGET = "raw", 0.7
 DRAINED = {"one": 2_500, "together": 8_000, "batch": 20_000}  # for each second of the scale
 FED = 2_000
 
-HISTORY = "limit, one, with a line of history"
 _LIMITS = {
     "one": partial(limits.drain, work=limits.one_by_one, group=1),
     "together": partial(limits.drain, work=limits.sharing, group=50),
     "batch": partial(limits.drain, work=limits.batch, group=100),
+}
+_WITH_HISTORY = {
+    "one": partial(limits.drain, work=limits.one_with_history, group=1),
+    "together": partial(limits.drain, work=limits.sharing_with_history, group=50),
+    "batch": partial(limits.drain, work=limits.batch_with_history, group=100),
 }
 
 NOTE = (
@@ -64,8 +68,8 @@ async def _postgres(servers: Stage, processes: Processes, scale: Scale) -> Async
         number = round(DRAINED[kind] * scale.seconds)
         sides[f"Postgres, {kind}"] = partial(drained_by_worker, mine, kind, number)
         sides[f"limit, {kind}"] = partial(_drained_by_limit, limit, partial(drain, theirs), number)
-    with_history = partial(limits.drain, theirs, limits.one_with_history, group=1)
-    sides[HISTORY] = partial(_drained_by_limit, limit, with_history, round(DRAINED["one"] * scale.seconds))
+        with_history = partial(_WITH_HISTORY[kind], theirs)
+        sides[f"with history, {kind}"] = partial(_drained_by_limit, limit, with_history, number)
     try:
         yield sides
     finally:
@@ -153,7 +157,13 @@ def _result(figures: Mapping[str, list[float]], alone: list[Raw]) -> Result:
             text,
             *(
                 median(figures[side])
-                for side in (f"Postgres, {kind}", f"limit, {kind}", f"RabbitMQ, {kind}", RAW)
+                for side in (
+                    f"Postgres, {kind}",
+                    f"limit, {kind}",
+                    f"with history, {kind}",
+                    f"RabbitMQ, {kind}",
+                    RAW,
+                )
             ),
         )
         for kind, text in KINDS.items()
@@ -163,12 +173,28 @@ def _result(figures: Mapping[str, list[float]], alone: list[Raw]) -> Result:
         "The two routes, end to end",
         ratios=(
             *on_postgres,
-            ratio(f"Postgres, one ÷ {HISTORY}", figures["Postgres, one"], figures[HISTORY]),
+            *(
+                ratio(
+                    f"Postgres, {kind} ÷ its limit with a line of history",
+                    figures[f"Postgres, {kind}"],
+                    figures[f"with history, {kind}"],
+                )
+                for kind in KINDS
+            ),
             *on_rabbitmq,
         ),
         tables=(
-            Table(("messages/s", "Postgres route", "its limit", "RabbitMQ route", "aio-pika alone"), rows),
-            Table(("messages/s", ""), [(HISTORY, median(figures[HISTORY]))]),
+            Table(
+                (
+                    "messages/s",
+                    "Postgres route",
+                    "its limit",
+                    "with history",
+                    "RabbitMQ route",
+                    "aio-pika alone",
+                ),
+                rows,
+            ),
             Table(
                 ("aio-pika alone", "messages/s"),
                 [

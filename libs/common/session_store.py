@@ -12,4 +12,8 @@ _SECONDS = 5.0
 
 async def compress_with_lz4(conn: asyncpg.Connection) -> None:
     """Values above 2 KB, as most webhooks' bodies are, are stored in half the time that Postgres' own way takes."""
-    await conn.execute(COMPRESS_WITH_LZ4, timeout=_SECONDS)
+    try:
+        await conn.execute(COMPRESS_WITH_LZ4, timeout=_SECONDS)
+    except BaseException:
+        conn.terminate()  # a silent server would make whoever waits for a connection wait for its orderly end, too
+        raise

@@ -54,7 +54,7 @@ async def changed(admin: AdminApi, shop: str, family: Family, span: Span) -> Asy
         tail = [one for one in (*tail, *page) if one.updated_at == page[-1].updated_at]
         if count >= _DEEPEST:
             if tail[0].updated_at == start:
-                raise Unavailable(f"more than {_DEEPEST} {family.name} have changed in one second")
+                raise Unavailable(f"more than {_DEEPEST} {family.name} come with the change of one moment")
             start, seen = tail[0].updated_at, frozenset(one.id for one in tail)
             count, tail, after = 0, [], None
 
@@ -80,13 +80,15 @@ class Resources:
         nodes, page = list(node[name]["nodes"]), node[name]["pageInfo"]
         for _ in range(_MOST_PAGES):
             if not page["hasNextPage"]:
-                return {**node, name: {"nodes": nodes}}
+                break
             more = await self._ask(family, _parts_of(family, self.granted), gid, PAGE, page["endCursor"])
             if more is None:
                 return None
             nodes += more[name]["nodes"]
             page = more[name]["pageInfo"]
-        raise QueryRefused(f"it has more than {len(nodes)} {name}")
+        if page["hasNextPage"]:
+            raise QueryRefused(f"it has more than {len(nodes)} {name}")
+        return {**node, name: {"nodes": nodes}}
 
     async def _check_gone(self, family: Family, number: int) -> None:
         """Null is said of what was deleted, and of what the app may not see; lists leave out only the former."""

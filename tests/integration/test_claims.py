@@ -280,7 +280,7 @@ async def test_who_comes_beside_a_flood_does_not_wait_for_its_claims(one: System
         await conn.execute(FLOOD_HELD_UP)
         await conn.execute("SELECT pg_advisory_lock(4711)")
         flood = [await one.accept("webhook.test", b"{}", lane=Lane.OVERFLOW) for _ in range(3)]
-        async with one.working(registry(keep)):
+        async with one.working(registry(keep), database_timeout_seconds=LONG):
             await poll(lambda: one.pool.fetch(CLAIM_WAITS))
             quiet = await one.accept()
             await poll(lambda: one.pool.fetch("SELECT FROM worker.history WHERE message_id = $1", quiet))

@@ -186,3 +186,42 @@ def test_what_broke_off_in_one_loop_leaves_the_other_loops_claims_alone() -> Non
     claims.broke_off((Lane.CRITICAL, Lane.DEFAULT))
     assert not bulk.pending
     assert {lane for _, lane in pending(claims)} == {Lane.CRITICAL, Lane.DEFAULT}
+
+
+def test_what_was_asked_for_during_a_sweep_is_not_put_off_by_its_end() -> None:
+    claims, clock = looked_through()
+    clock.turn(SWEEP_SECONDS)
+    claims.start_sweep()
+    claims.all_pending()
+    claims.swept(10.0)
+    assert claims.sweep_due()
+    assert claims.until_sweep() == 0.0
+    claims.start_sweep()
+    claims.swept(0.0)
+    assert not claims.sweep_due()
+
+
+def test_a_lane_that_was_empty_and_had_a_claim_since_is_left_as_that_claim_left_it() -> None:
+    claims, clock = looked_through()
+    spot = spot_of(claims, "webhooks", Lane.BULK)
+    clock.turn(SWEEP_SECONDS)
+    claims.start_sweep()
+    claims.begin(spot)
+    claims.found(spot, [UUID(int=100)], full=True)
+    claims.nothing_beside("webhooks", ())
+    assert spot.pending
+    assert pending(claims).count(("webhooks", Lane.BULK)) == 1
+
+
+def test_claims_beside_a_sweep_put_the_next_one_off_by_all_that_they_took() -> None:
+    claims, clock = looked_through()
+    clock.turn(SWEEP_SECONDS)
+    claims.start_sweep()
+    claims.swept_beside(1.0)
+    claims.swept_beside(1.0)
+    claims.swept(0.0)
+    claims.swept_beside(1.0)
+    clock.turn(3 * SWEEP_COST - 0.1)
+    assert not claims.sweep_due()
+    clock.turn(0.1)
+    assert claims.sweep_due()

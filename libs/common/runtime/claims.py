@@ -30,6 +30,7 @@ class Spot:
     reached: UUID = FIRST_ID  # the highest id a claim returned, to which the hint returns after a sweep
     woken: UUID | None = None  # the smallest id a wake-up named since the last claim began
     claiming: bool = False  # a claim is under way
+    untouched: bool = False  # no claim began since the last sweep did
 
 
 class Claims:
@@ -40,6 +41,8 @@ class Claims:
         self.spots = [Spot(source, lane) for lane in Lane for source in sources]
         self._of: dict[tuple[Lane, ...], list[Spot]] = {}
         self._next_sweep = clock.monotonic()
+        self._asked = self._sweeping = False
+        self._beside = 0.0  # seconds of claims from the start, beside the loop that sweeps, during this sweep
         self.cut_off = False
 
     def of(self, lanes: tuple[Lane, ...]) -> list[Spot]:
@@ -59,36 +62,42 @@ class Claims:
 
     def all_pending(self) -> None:
         """Wake-ups may have been missed: look everywhere, from the start."""
-        self._next_sweep = self._clock.monotonic()
+        self._asked = True
 
     def sweep_due(self) -> bool:
-        return self._clock.monotonic() >= self._next_sweep
+        return self._asked or self._clock.monotonic() >= self._next_sweep
 
     def start_sweep(self) -> None:
         """A claim that is under way is followed by another one, which looks from the start."""
+        self._asked, self._sweeping, self._beside = False, True, 0.0
         for spot in self.spots:
-            spot.hint, spot.pending = FIRST_ID, True
+            spot.hint, spot.pending, spot.untouched = FIRST_ID, True, True
             if spot.claiming:
                 spot.woken = FIRST_ID
 
     def nothing_beside(self, source: str, occupied: Container[Lane]) -> None:
         """The other lanes of a source hold no row: nothing is to be claimed there, unless a wake-up said so since."""
         for spot in self.spots:
-            if spot.source == source and spot.lane not in occupied and spot.woken is None:
+            empty = spot.source == source and spot.lane not in occupied
+            if empty and spot.untouched and spot.woken is None:
                 spot.hint, spot.pending = spot.reached, False
 
     def swept(self, seconds: float) -> None:
         """A sweep took so long; the next one waits accordingly."""
         pause = CUT_OFF_SWEEP_SECONDS if self.cut_off else SWEEP_SECONDS
-        self._next_sweep = self._clock.monotonic() + max(pause, seconds * SWEEP_COST)
+        self._sweeping = False
+        self._next_sweep = self._clock.monotonic() + max(pause, (seconds + self._beside) * SWEEP_COST)
 
     def swept_beside(self, seconds: float) -> None:
         """A claim from the start, beside the loop that sweeps, took so long; the next sweep waits for it as well."""
-        self._next_sweep = max(self._next_sweep, self._clock.monotonic() + seconds * SWEEP_COST)
+        if self._sweeping:
+            self._beside += seconds
+        else:
+            self._next_sweep += seconds * SWEEP_COST
 
     def begin(self, spot: Spot) -> UUID:
         """A claim starts; returns the id it looks above. A wake-up from now on means that there is more."""
-        spot.pending, spot.woken, spot.claiming = False, None, True
+        spot.pending, spot.woken, spot.claiming, spot.untouched = False, None, True, False
         return spot.hint
 
     def found(self, spot: Spot, ids: Sequence[UUID], *, full: bool) -> None:
@@ -108,6 +117,8 @@ class Claims:
 
     def until_sweep(self) -> float:
         """Seconds until the next sweep."""
+        if self._asked:
+            return 0.0
         pause = self._next_sweep - self._clock.monotonic()
         return max(0.0, min(pause, CUT_OFF_SWEEP_SECONDS) if self.cut_off else pause)
 

@@ -142,9 +142,10 @@ class Executor:
                 endings = [self._endings.ending(handler, delivery) for delivery in group]
                 live = await end_store.end_many(conn, self._endings.consumer, endings)
                 drafts: list[Draft] = []
-                for delivery in group:
-                    if delivery.message.id in live:
-                        drafts += await self._share(handler, delivery, conn)
+                async with asyncio.timeout(handler.timeout):
+                    for delivery in group:
+                        if delivery.message.id in live:
+                            drafts += await self._share(handler, delivery, conn)
                 emitted = await self._producer.put(conn, drafts) if drafts else []
                 await self._faults.reach("handler done, not committed")
         except DatabaseAway:
@@ -166,7 +167,7 @@ class Executor:
             faults=self._faults,
         )
         try:
-            await handler.function(delivery.message, context)  # the group's timeout is the handler's own
+            await handler.function(delivery.message, context)  # one timer for the group
         except asyncio.CancelledError:
             if _cancelled_from_outside():
                 raise

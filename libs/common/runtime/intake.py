@@ -206,13 +206,15 @@ class PostgresIntake:
     async def _claim(self, spot: Spot) -> None:
         limit = min(self._batch, self._room(spot.lane))
         started, after = self._clock.monotonic(), self.claims.begin(spot)
-        async with connection(self._pool, self._timeout) as conn:
-            claimed = await claim_store.claim(
-                conn, spot.source, self.plan, lane=spot.lane, after=after, limit=limit
-            )
+        try:
+            async with connection(self._pool, self._timeout) as conn:
+                claimed = await claim_store.claim(
+                    conn, spot.source, self.plan, lane=spot.lane, after=after, limit=limit
+                )
+        finally:
+            if after == FIRST_ID and spot.lane in _EXCESS:
+                self.claims.swept_beside(self._clock.monotonic() - started)
         self.claims.found(spot, [c.message.id for c in claimed], full=len(claimed) == limit)
-        if after == FIRST_ID and spot.lane in _EXCESS:
-            self.claims.swept_beside(self._clock.monotonic() - started)
         if claimed:
             metrics.CLAIMED.labels(self.plan.consumer, "ready").inc(len(claimed))
             self._deliver(claimed)
