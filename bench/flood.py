@@ -59,7 +59,7 @@ async def run(scale: Scale) -> Result:
                 feeder = await stack.enter_async_context(Feeder.opened(one.settings))
                 sides[f"{route}, {ALONE}"] = partial(_alone, one, feeder, scale)
                 sides[f"{route}, {FLOODED}"] = partial(_flooded, one, feeder, webhooks, scale)
-            figures = await interleaved(sides, scale.few_rounds, scale.progress)
+            figures = await interleaved(sides, max(1, scale.few_rounds // 2), scale.progress)
     return _result(figures, scale)
 
 

@@ -67,7 +67,7 @@ async def run(scale: Scale) -> Result:
                 **ours,
                 **{name: partial(_or_missing, missing, name, run) for name, run in theirs.items()},
             }
-            figures = await interleaved(sides, scale.few_rounds + 1, scale.progress)
+            figures = await interleaved(sides, scale.few_rounds, scale.progress)
     return _result(figures, missing)
 
 
