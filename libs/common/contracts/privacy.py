@@ -5,7 +5,7 @@ messages name no shop in their envelope, so that their traces need no erasing, a
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -54,6 +54,9 @@ class Subject:
         return sorted({*self.orders, *self.linked})
 
 
+_MEMBERS = frozenset(one.name for one in fields(Subject))
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """A service is asked to collect or to erase."""
@@ -62,17 +65,21 @@ class Command:
     subject: Subject
 
     def body(self) -> bytes:
-        return orjson.dumps(self, default=str)
+        """Names no browsers where there are none: processes of a version before know no such member."""
+        subject = asdict(self.subject)
+        if not self.subject.clients:
+            del subject["clients"]
+        return orjson.dumps({"case": self.case, "subject": subject}, default=str)
 
     @classmethod
     def of(cls, message: Message) -> "Command":
-        """Raises `InvalidBody`."""
+        """Members that only a later version knows are passed over; raises `InvalidBody`."""
         given = message.json()
         try:
-            subject = given["subject"]
+            subject = {name: value for name, value in given["subject"].items() if name in _MEMBERS}
             before = datetime.fromisoformat(subject["before"])
             return cls(UUID(given["case"]), Subject(**{**subject, "before": before}))
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InvalidBody("this is no command of a privacy case") from error
 
 
