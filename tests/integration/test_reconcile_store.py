@@ -12,6 +12,7 @@ from libs.common.clock import Clock, SystemClock
 from libs.common.db import Connection
 from libs.common.ids import id_floor
 from libs.common.outbox import erase_store
+from libs.common.outbox.names import bind
 from libs.common.privacy.keys import PrivacyKeys
 from libs.common.privacy.tombstones import Tombstones
 from services.webhooks import arrivals, arrivals_store, reconcile_store
@@ -126,6 +127,25 @@ async def test_who_was_buried_and_is_about_to_be_erased_leaves_no_number_behind(
         await erase_store.bury(conn, "webhooks", [mark], KEYS.shop(SHOP), until, 14)
     await reading(pool, SystemClock()).catch_up()
     assert [row["resource_id"] for row in await pool.fetch(KNOWN, SHOP)] == [2]
+
+
+BURIED = """
+INSERT INTO webhooks.privacy_tombstones (mark, shop_mark, before, expires_at)
+SELECT decode(md5(n::text), 'hex'), decode(md5('shop ' || n % 500), 'hex'), now(), now() + interval '1 day'
+FROM generate_series(1, 20000) AS n
+"""
+
+
+async def test_only_tombstones_of_the_shops_at_hand_are_read(pool: asyncpg.Pool) -> None:
+    await pool.execute(BURIED)
+    await pool.execute("ANALYZE webhooks.privacy_tombstones")
+    async with pool.acquire() as conn, conn.transaction():
+        await erase_store.bury(conn, "webhooks", [b"mark"], KEYS.shop(SHOP), datetime.now(UTC), 14)
+        held = await erase_store.tombstones_held(conn, "webhooks", [KEYS.shop(SHOP)])
+        statement = bind(erase_store.TOMBSTONES_OF, source="webhooks")
+        plan = await conn.fetch(f"EXPLAIN {statement}", [KEYS.shop(SHOP)])
+    assert [row["mark"] for row in held] == [b"mark"]
+    assert any("privacy_tombstones_shop" in row[0] for row in plan)
 
 
 class RestingClock(TurnedClock):

@@ -270,13 +270,14 @@ async def tombstones(conn: Connection, source: str) -> list[asyncpg.Record]:
 
 
 # Whoever buries somebody waits for the end of this transaction; and after that, it is seen here.
+TOMBSTONES_OF = TOMBSTONES + " AND shop_mark = ANY ($1)"
 HOLD_TOMBSTONES = "LOCK TABLE SOURCE.privacy_tombstones IN SHARE MODE"
 
 
-async def tombstones_held(conn: Connection, source: str) -> list[asyncpg.Record]:
-    """The same, and nobody is buried before the transaction has ended."""
+async def tombstones_held(conn: Connection, source: str, shops: Sequence[bytes]) -> list[asyncpg.Record]:
+    """The same of these shops, by their marks, and nobody is buried before the transaction has ended."""
     await conn.execute(bind(HOLD_TOMBSTONES, source=source))
-    return await tombstones(conn, source)
+    return await conn.fetch(bind(TOMBSTONES_OF, source=source), list(shops))
 
 
 def _count(rows: dict[str, int], place: str, status: str) -> None:

@@ -83,7 +83,8 @@ class Tombstones:
 
     async def welcome(self, conn: Connection, drafts: Sequence[Draft]) -> list[Draft]:
         """Those of the drafts that may come, for a transaction that puts them: exact without having followed."""
-        buried = _by_shop(await erase_store.tombstones_held(conn, self._source))
+        shops = {self._keys.shop(draft.shop) for draft in drafts}
+        buried = _by_shop(await erase_store.tombstones_held(conn, self._source, sorted(shops)))
         return [draft for draft in drafts if self._covered(draft, buried) is None]
 
     def _covered(self, draft: Draft, everybody: Buried) -> Draft | None:
