@@ -11,6 +11,12 @@ from tests.integration.privacy_kit import ANNA, BEN, A, dump, holding, world
 from tests.waiting import poll
 
 WRITE = "INSERT INTO worker.orders (shop, order_id, name, updated_at, triggered_at) VALUES ($1, $2, $3, now(), now())"
+BURIED = "SELECT EXISTS (SELECT FROM webhooks.privacy_tombstones)"
+HELD = "LOCK TABLE webhooks.privacy_tombstones IN SHARE MODE"
+ARRIVED = """
+INSERT INTO webhooks.arrivals (shop, family, resource_id, updated_at, topics) VALUES ($1, 'customers', $2, now(), '{}')
+ON CONFLICT (shop, family, resource_id) DO UPDATE SET updated_at = now()
+"""
 ERASER_WAITS = """
 SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
                AND query LIKE '%webhooks.outbox%')
@@ -76,3 +82,17 @@ async def test_a_handler_that_is_about_to_commit_is_waited_for_and_erased_after(
     rows = {place: number for step in case["steps"] for place, number in step["rows"].items()}
     assert rows["worker.orders"] == 1
     assert rows["worker.messages"] == 1  # what the handler emitted
+
+
+async def test_an_erasure_that_ends_waits_for_nobody_who_holds_tombstones_and_is_about_to_write(
+    database: str,
+) -> None:
+    """As what has arrived is read: tombstones first, then rows that the erasure deletes."""
+    async with world(database) as one, one.pool.acquire() as reader:
+        await reader.execute(ARRIVED, A, ANNA.customer_id)
+        request = await one.accept("customers.redact", ANNA.request(), A)
+        await poll(lambda: one.pool.fetchval(BURIED), within=40)
+        async with reader.transaction():
+            await reader.execute(HELD)
+            await one.case(request)
+            await reader.execute(ARRIVED, A, ANNA.customer_id)

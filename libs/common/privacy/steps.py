@@ -111,6 +111,8 @@ class Steps:
         linked: set[int] = set()
         async for found in self._search.windows(command.subject):
             await self._erase_window(command.case, command.subject, found, linked)
+        if linked - {*command.subject.all_orders()}:
+            await self._bury(replace(command.subject, linked=sorted({*command.subject.linked, *linked})))
         async with ctx.transaction() as tx:
             answer = await self._finish(tx, command, linked, since=started)
             await self._answer(ctx, answer)
@@ -128,19 +130,17 @@ class Steps:
         async with connection(self.pool, self.timeout) as conn, conn.transaction():
             return await self.objection(conn, subject)
 
-    async def _bury(self, subject: Subject, linked: Sequence[int] = ()) -> None:
+    async def _bury(self, subject: Subject) -> None:
         """Nobody lets the subject in again; returns once every process that accepts messages knows."""
-        async with connection(self.pool, self.timeout) as conn, conn.transaction():
-            await self._bury_in(conn, subject, linked)
-        await self.clock.sleep(self.grace)
-
-    async def _bury_in(self, conn: Connection, subject: Subject, linked: Sequence[int] = ()) -> None:
         shop = self.keys.shop(subject.shop)
         marks = [shop] if subject.whole_shop else [
-            self.keys.customer(subject.shop, kind, text)
-            for kind, text in marks_of(replace(subject, linked=sorted({*subject.linked, *linked})))
+            self.keys.customer(subject.shop, kind, text) for kind, text in marks_of(subject)
         ]  # fmt: skip
-        await erase_store.bury(conn, self.source, sorted(marks), shop, subject.before, self.retention_days)
+        async with connection(self.pool, self.timeout) as conn, conn.transaction():
+            await erase_store.bury(
+                conn, self.source, sorted(marks), shop, subject.before, self.retention_days
+            )
+        await self.clock.sleep(self.grace)
 
     async def _erase_window(self, case: UUID, subject: Subject, found: Found, linked: set[int]) -> None:
         linked |= found.linked
@@ -161,7 +161,10 @@ class Steps:
         await erase_store.note_progress(conn, self.source, case, rows)
 
     async def _finish(self, tx: Connection, command: Command, linked: set[int], *, since: datetime) -> Answer:
-        """What came meanwhile, and the tables; in the transaction that ends the command."""
+        """What came meanwhile, and the tables; in the transaction that ends the command.
+
+        Nobody is buried here: who puts what came from elsewhere holds the tombstones and then waits for these rows.
+        """
         case, subject = command.case, command.subject
         if self.objection is not None and subject.whole_shop and (why := await self.objection(tx, subject)):
             await erase_store.take_progress(tx, self.source, case)
@@ -169,7 +172,6 @@ class Steps:
         subject = replace(subject, linked=sorted({*subject.linked, *linked}))
         await self._erase_rest(tx, case, subject, id_floor(since - _CLOCKS_DIFFER))
         await self._erase_tables(tx, case, subject)
-        await self._bury_in(tx, subject)
         rows = await erase_store.take_progress(tx, self.source, case)
         return Answer(case, self.source, rows=rows, found=self._found(rows), linked=sorted(linked))
 
