@@ -25,7 +25,10 @@ class Kept:
 async def spared(
     tombstones: Tombstones, shop: str, events: Sequence[PixelEvent], aside: Sequence[Quarantined]
 ) -> Kept:
-    """Without those who were erased. Where nobody was, nothing is looked at; raises `DatabaseAway`."""
+    """Without those who were erased, where samples are still whole. Where nobody was, nothing is looked at.
+
+    Raises `DatabaseAway`.
+    """
     graves = await tombstones.of_shop(shop)
     if graves is None:
         return Kept(events, aside)

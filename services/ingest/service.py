@@ -1,7 +1,7 @@
 """What services/ingest does with a request: whose it is, whether there is room, and which of its events are kept."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -104,6 +104,7 @@ class Ingest:
             for verdict, sample in bad[:SAMPLES]
         ]
         kept = await spared(self.tombstones, known.shop, events, aside)
+        kept = replace(kept, aside=[replace(one, sample=_beginning(one.sample)) for one in kept.aside])
         size = sum(len(event.content) for event in kept.events)
         if kept.events or kept.aside:
             await self.frames.keep(Request(known.shop, kept.events, kept.aside, size))
@@ -114,30 +115,32 @@ class Ingest:
 
 
 def judged(look: Glance, values: Sequence[Any], most: int) -> tuple[list[PixelEvent], list[tuple[Bad, str]]]:
-    """What is kept of a request's values, and what is not, with how it begins."""
+    """What is kept of a request's values, and what is not, with its text: cut, it would not say whom it names."""
     events: list[PixelEvent] = []
     bad: list[tuple[Bad, str]] = []
     for value in values[:most]:
         try:
             events.append(look.event(value))
         except Bad as verdict:
-            bad.append((verdict, _sample(value) if len(bad) < SAMPLES else ""))
+            bad.append((verdict, _text(value) if len(bad) < SAMPLES else ""))
     too_many = Bad(Cause.TOO_MANY, f"a request carries up to {most} events")
-    bad += [(too_many, _sample(value) if len(bad) < SAMPLES else "") for value in values[most:]]
+    bad += [(too_many, _text(value) if len(bad) < SAMPLES else "") for value in values[most:]]
     return events, bad
 
 
-def _sample(value: Any) -> str:
-    """How it begins."""
+def _text(value: Any) -> str:
     if isinstance(value, Bare):
         value = value.whole()
     if isinstance(value, Unreadable):
-        text = value.text[:_SAMPLE_LENGTH]
-    else:
-        try:
-            text = orjson.dumps(value)[: 4 * _SAMPLE_LENGTH].decode("utf-8", "ignore")
-        except TypeError:
-            text = f"a {type(value).__name__} that cannot be written as JSON"
+        return value.text
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        return f"a {type(value).__name__} that cannot be written as JSON"
+
+
+def _beginning(text: str) -> str:
+    """As much of it as is kept in quarantine."""
     return safe_text(text[:_SAMPLE_LENGTH])
 
 

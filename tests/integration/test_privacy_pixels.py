@@ -97,11 +97,15 @@ async def test_pixel_events_that_come_late_do_not_bring_anybody_back(one: World)
         told("names her", "new", early, **NAMED),
         told("of her browser", "annas", early),
         told("", "annas", early, **NAMED),  # has no id, and would be put into quarantine
+        told(
+            "", "annas", early, data={"text": 5_000 * "long "}
+        ),  # of which quarantine keeps the beginning alone
         told("of another", "bens", early),
         told("later", "annas", later),
     )
     await poll(lambda: counted(one, 2))
     assert await stored(one) == ["later", "of another"]
+    assert await one.pool.fetchval("SELECT count(*) FROM ingest.quarantine") == 0
     assert holding(await dump(one.pool), ANNA.words()) == {}
 
 
