@@ -9,8 +9,9 @@ from libs.common.privacy.declarations import (
     Statement,
 )
 
+# What only came from the same browser may be cut before it names somebody else.
 FIND_QUARANTINE = "SELECT * FROM ingest.quarantine WHERE shop = $1 AND sample ~* $2"
-ERASE_QUARANTINE = "DELETE FROM ingest.quarantine WHERE shop = $1 AND sample ~* $2"
+ERASE_QUARANTINE = "DELETE FROM ingest.quarantine WHERE shop = $1 AND sample ~* ANY ($2::text[])"
 ERASE_SHOPS_QUARANTINE = "DELETE FROM ingest.quarantine WHERE shop = $1 AND at <= $2"
 ERASE_KEYS = "DELETE FROM ingest.extension_keys WHERE shop = $1"
 ERASE_VERSIONS = "DELETE FROM ingest.extension_versions WHERE shop = $1"
@@ -25,7 +26,7 @@ HOLDINGS = Holdings(
             "quarantine",
             ("shop", "detail", "sample"),
             find=Statement(FIND_QUARANTINE, ("shop", "pattern")),
-            erase=Statement(ERASE_QUARANTINE, ("shop", "pattern")),
+            erase=Statement(ERASE_QUARANTINE, ("shop", "patterns")),
             erase_shop=Statement(ERASE_SHOPS_QUARANTINE, ("shop", "before")),
         ),
         Personal("extension_keys", ("shop", "key"), erase_shop=Statement(ERASE_KEYS)),

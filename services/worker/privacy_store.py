@@ -29,7 +29,7 @@ ERASE_ITEMS = """
 DELETE FROM worker.privacy_items AS i USING worker.privacy_cases AS c
 WHERE c.id = i.case_id AND c.kind = 'data_request' AND c.shop = $1
   AND ((c.subject ->> 'customer_id')::bigint = $2 OR c.subject ->> 'email' = $3 OR c.subject ->> 'phone' = $4
-       OR convert_from(i.content, 'UTF8') ~* $5)
+       OR convert_from(i.content, 'UTF8') ~* ANY ($5::text[]))
 """
 ERASE_SHOPS_ITEMS = """
 DELETE FROM worker.privacy_items WHERE case_id IN (SELECT id FROM worker.privacy_cases WHERE shop = $1)
@@ -74,7 +74,7 @@ HOLDINGS = Holdings(
         Personal(
             "privacy_items",
             ("content",),
-            erase=Statement(ERASE_ITEMS, (*_CUSTOMER, "pattern")),
+            erase=Statement(ERASE_ITEMS, (*_CUSTOMER, "patterns")),
             erase_shop=Statement(ERASE_SHOPS_ITEMS),
             counted=False,
         ),

@@ -27,6 +27,9 @@ INSERT INTO ingest.messages (id, type, shop, key, time, content_type, headers, b
 VALUES ($1, 'pixel.frame', $2, gen_random_uuid()::text, now() - interval '1 day', 'application/octet-stream', '{}', $3)
 RETURNING id
 """
+KEEP_ASIDE = (
+    "INSERT INTO ingest.quarantine (at, shop, cause, detail, sample) VALUES (now(), $1, 'no_id', 'odd', $2)"
+)
 ROWS = "SELECT count(*) FROM worker.pixel_events"
 NAMED = {"data": {"checkout": {"email": ANNA.email}}}
 _ids = IdFactory()
@@ -66,6 +69,19 @@ async def test_what_a_customers_browser_told_before_it_named_them_is_erased_too(
     statement = "SELECT id, body = $1 AS erased FROM ingest.messages WHERE type = 'pixel.frame'"
     frames = {row["id"]: row["erased"] for row in await one.pool.fetch(statement, ERASED)}
     assert frames == {kept["annas"]: True, kept["bens"]: False}
+
+
+async def test_what_was_put_aside_of_a_customers_browsers_is_erased_however_many_there_are(
+    one: World,
+) -> None:
+    browsers = ["1", *(f"{number:0128}" for number in range(120))]
+    for number, browser in enumerate(browsers):
+        await keep(one, f"named {number}", browser, NAMED)
+        await one.pool.execute(KEEP_ASIDE, A, orjson.dumps({"clientId": browser}).decode())
+    await one.pool.execute(KEEP_ASIDE, A, '{"clientId":"11","seq":1}')
+    await one.redact(ANNA)
+    left = await one.pool.fetch("SELECT sample FROM ingest.quarantine")
+    assert [row["sample"] for row in left] == ['{"clientId":"11","seq":1}']
 
 
 async def test_a_customers_file_has_all_events_of_their_browser_and_no_frame_with_others_in_it(

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.common.contracts.privacy import Subject
-from libs.common.privacy.people import is_about, people_in, search_pattern, table_pattern
+from libs.common.privacy.people import is_about, people_in, search_patterns, table_pattern, table_patterns
 
 FIXTURES = Path(__file__).parents[3] / "shared" / "fixtures" / "webhooks"
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
@@ -35,7 +35,7 @@ def about(payload: Any, subject: Subject = ANNA, kind: str = "anything") -> bool
 def fits(subject: Subject, body: bytes) -> bool:
     """As Postgres preselects: encode(body, 'escape') ~* pattern."""
     text = "".join(chr(byte) if byte < 128 else f"\\{byte:03o}" for byte in body.replace(b"\\", b"\\\\"))
-    return re.search(search_pattern(subject), text, re.IGNORECASE) is not None
+    return any(re.search(pattern, text, re.IGNORECASE) for pattern in search_patterns(subject))
 
 
 @pytest.mark.parametrize(
@@ -86,11 +86,32 @@ def test_pixel_events_are_about_whose_browser_they_came_from() -> None:
 
 
 def test_a_browsers_name_that_anybody_could_have_made_up_finds_no_other_rows() -> None:
-    pattern = table_pattern(replace(ANNA, clients=["1", '.*"']))
+    pattern = "|".join(table_patterns(replace(ANNA, clients=["1", '.*"'])))
     assert re.search(pattern, '{"clientId":"1"}')
     assert re.search(pattern, '{"clientId": "1"}')
     assert not re.search(pattern, '{"clientId": "11", "data": {"1": 1}}')
     assert not re.search(pattern, '{"clientId": "anything\\""}')
+
+
+@pytest.mark.parametrize(
+    "client", ["1", "\u00e9", "\u00e91", 'a"b', "<b>", "K\u212a", "x,y", "annas.Browser"]
+)
+def test_a_browser_of_any_name_is_found_however_it_is_written(client: str) -> None:
+    known = replace(ANNA, clients=["another", client])
+    for payload in ({"clientId": client}, {"client_id": ["a third", client]}):
+        assert about(payload, known)
+        assert about(orjson.dumps(payload, option=orjson.OPT_INDENT_2), known)
+    escaped = "".join(c if (c.isascii() and c.isalnum()) or c == "." else f"\\u{ord(c):04x}" for c in client)
+    assert about(b'{"clientId":"%b"}' % escaped.encode(), known)
+
+
+def test_browsers_that_were_made_up_make_no_search_fetch_everything_and_no_expression_long() -> None:
+    short, long = [*map(str, range(500))], [f"{number:0128}" for number in range(499)]
+    forged = replace(ANNA, clients=[*short, *long])
+    assert fits(forged, b'{"clientId": "499"}')
+    assert not fits(forged, b'{"clientId": "500", "id": 5, "note": "1"}')
+    assert not fits(replace(ANNA, clients=["\u00e9"]), b'{"id": 5, "note": "\\u00e9"}')
+    assert max(map(len, [*search_patterns(forged), *table_patterns(forged)])) < 8_000
 
 
 def test_the_root_is_whose_the_topic_is() -> None:

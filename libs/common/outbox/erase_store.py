@@ -36,17 +36,17 @@ async def window(conn: Connection, source: str, after: UUID, size: int) -> UUID 
 # encode() makes text of any bytes, so that a payload in a broken encoding is searched too. Deflated ones are not text.
 SEARCH = """
 SELECT id, type, time, created_at, body FROM SOURCE.messages
-WHERE id > $1 AND id <= $2 AND shop = $3 AND (type = ANY ($5) OR encode(body, 'escape') ~* $4)
+WHERE id > $1 AND id <= $2 AND shop = $3 AND (type = ANY ($5) OR encode(body, 'escape') ~* ANY ($4::text[]))
 ORDER BY id
 """
 
 
 async def search(
-    conn: Connection, source: str, shop: str, pattern: str, *, after: UUID, last: UUID
+    conn: Connection, source: str, shop: str, patterns: Sequence[str], *, after: UUID, last: UUID
 ) -> list[asyncpg.Record]:
-    """A shop's messages among these ids whose payload fits the pattern, or cannot be searched by one."""
+    """A shop's messages among these ids whose payload fits one of the patterns, or cannot be searched by one."""
     return await conn.fetch(
-        bind(SEARCH, source=source), after, last, shop, pattern, list(DRAINED), timeout=LOCK_SECONDS
+        bind(SEARCH, source=source), after, last, shop, list(patterns), list(DRAINED), timeout=LOCK_SECONDS
     )
 
 

@@ -13,14 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from libs.common.contracts.privacy import Subject
-from libs.common.privacy.people import table_pattern
+from libs.common.privacy.people import table_pattern, table_patterns
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
     """SQL with $1, $2, … for what is named in `by`: attributes of `Subject`, where all_orders is an array of ids.
 
-    `pattern` is a regular expression (for ~*) that finds the customer in free text, or in JSON as text.
+    `pattern` is a regular expression (for ~*) that finds the customer in free text, or in JSON as text; `patterns` is
+    an array (for ~* ANY) of it and of others, which find the customer's browsers.
     """
 
     sql: str
@@ -33,6 +34,8 @@ class Statement:
 def _value(subject: Subject, name: str) -> object:
     if name == "pattern":
         return table_pattern(subject)
+    if name == "patterns":
+        return table_patterns(subject)
     value: object = getattr(subject, name)
     if callable(value):
         value = value()

@@ -5,7 +5,7 @@ Shopify names people the same way in nearly all topics, so most of it is by key,
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,8 +35,12 @@ PLACES = {
 CLIENTS = frozenset({"clientId", "client_id"})  # keys of a pixel event, and of a frame's column
 _GID = re.compile(r"gid://shopify/(Customer|Order)/([0-9]+)")
 _EMAIL = re.compile(r"[^\s@<>\"',;:()\[\]\\]+@[^\s@<>\"',;:()\[\]\\]+")
+_WRITTEN_OTHERWISE = re.compile(r"[^A-Za-z0-9._@-]")
 _EMAIL_RUN = re.compile(r"[a-z0-9._@-]+")
 _SHORTEST_RUN = 5
+_CLIENTS_AT_ONCE = (
+    50  # browsers that one expression looks for: anybody can make them up, and long ones cost much
+)
 _PHONE_TAIL, _PHONE_SHORTEST, _PHONE_LONGEST = (
     9,
     7,
@@ -115,21 +119,27 @@ def marks_of(subject: Subject) -> Iterator[tuple[str, str]]:
     yield from (("client", client) for client in subject.clients)
 
 
-def search_pattern(subject: Subject) -> str:
-    """A regular expression of Postgres' that no payload about the person escapes, in whatever way it is encoded."""
+def search_patterns(subject: Subject) -> list[str]:
+    """Regular expressions of Postgres'. One of them fits each payload about the person, however that is encoded."""
     needles = [str(number) for number in _numbers(subject)]
     if subject.email:
         needles.append(_longest_run(email_of(subject.email)))
-    needles += [_longest_run(client.casefold()) for client in subject.clients]
-    return "|".join([*needles, *_phone_pattern(subject)])
+    person = "|".join([*needles, *_phone_pattern(subject)])
+    values = sorted({_client_however_written(client) for client in subject.clients})
+    return [person, *_bounded(r'"client_?id"\s*:\s*(?:\[[^]]*)?"', values)]
+
+
+def table_patterns(subject: Subject) -> list[str]:
+    """For columns of text or JSON: the person's, and those of their browsers."""
+    values = [_literal(orjson.dumps(client).decode()) for client in subject.clients]
+    return [table_pattern(subject), *_bounded('"clientId": ?', values)]
 
 
 def table_pattern(subject: Subject) -> str:
-    """One for columns of text or JSON, which finds nobody whose address or number only contains theirs."""
+    """Finds nobody whose address or number only contains theirs."""
     needles = [f"(?<![0-9]){number}(?![0-9])" for number in _numbers(subject)]
     if subject.email:
         needles.append(f"(?<![a-z0-9._+-]){_literal(email_of(subject.email))}(?![a-z0-9-])")
-    needles += [f'"clientId": ?{_literal(orjson.dumps(client).decode())}' for client in subject.clients]
     return "|".join([*needles, *_phone_pattern(subject)])
 
 
@@ -151,6 +161,18 @@ def phone_of(text: str) -> str | None:
     """The digits of a number by which it is compared; None for what is no telephone number."""
     digits = re.sub(r"[^0-9]", "", text)
     return digits[-_PHONE_TAIL:] if _PHONE_SHORTEST <= len(digits) <= _PHONE_LONGEST else None
+
+
+def _bounded(key: str, values: Sequence[str]) -> Iterator[str]:
+    for start in range(0, len(values), _CLIENTS_AT_ONCE):
+        yield f"{key}(?:{'|'.join(values[start : start + _CLIENTS_AT_ONCE])})"
+
+
+def _client_however_written(client: str) -> str:
+    """The value as a whole, or its longest part that JSON never writes in another way."""
+    if not _WRITTEN_OTHERWISE.search(client):
+        return f'{_literal(client)}"'
+    return ".*" + _literal(max(_WRITTEN_OTHERWISE.split(client), key=len))
 
 
 def _longest_run(text: str) -> str:

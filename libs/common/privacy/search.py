@@ -9,7 +9,7 @@ import asyncpg
 from libs.common.contracts.privacy import DRAINED, ERASED, REQUESTS, Subject
 from libs.common.db import Connection, connection, database_away_named
 from libs.common.outbox import erase_store
-from libs.common.privacy.people import is_about, people_in, search_pattern
+from libs.common.privacy.people import is_about, people_in, search_patterns
 from libs.common.runtime.outcomes import Later
 
 _WINDOW = 500  # messages that one statement looks through, and one transaction erases at most
@@ -68,7 +68,7 @@ class Search:
             )
             return Found([row["id"] for row in rows], requests=sum(row["type"] in REQUESTS for row in rows))
         rows = await erase_store.search(
-            conn, self.source, subject.shop, search_pattern(subject), after=after, last=last
+            conn, self.source, subject.shop, search_patterns(subject), after=after, last=last
         )
         about = [
             row
