@@ -1,6 +1,6 @@
 """Privacy cases: what each request means, which service is asked next, and how a case ends."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -27,16 +27,17 @@ from libs.common.contracts.privacy import (
 from libs.common.db import Connection
 from libs.common.outbox import erase_store
 from libs.common.privacy.keys import PrivacyKeys
-from libs.common.privacy.people import email_of, marks_of, table_pattern
+from libs.common.privacy.people import email_of, marks_of
 from libs.common.runtime.context import Context
 from libs.common.runtime.outcomes import Cancelled, Never
 from services.worker import cases_store, metrics
+from services.worker.browsers import Browsers
 
 DEADLINE = timedelta(days=30)  # SHOPIFY 4.5
 KINDS = {DATA_REQUEST: "data_request", CUSTOMER_REDACT: "customer_redact", SHOP_REDACT: "shop_redact"}
 _ORDERS = {DATA_REQUEST: "orders_requested", CUSTOMER_REDACT: "orders_to_redact"}
 _LARGEST_ID = 2**63 - 1
-_KEPT = ("customer_id", "email", "phone", "orders", "linked", "clients")
+_KEPT = ("customer_id", "email", "phone", "orders", "linked")  # of the request; what is found is added
 
 Json = dict[str, Any]
 
@@ -47,6 +48,7 @@ class Cases:
 
     keys: PrivacyKeys
     clock: Clock
+    browsers: Browsers
 
     async def open(self, message: Message, ctx: Context) -> None:
         """Begins the case that a request of Shopify's asks for, and asks the first service."""
@@ -55,9 +57,6 @@ class Cases:
         now = self.clock.now()
         subject = read_request(message, now)
         async with ctx.transaction() as tx:
-            if not subject.whole_shop:
-                clients = await cases_store.clients(tx, subject.shop, table_pattern(subject))
-                subject = replace(subject, clients=clients)
             case = self._case(message, subject, now)
             if await cases_store.open_case(tx, case, ORDER):
                 await self._ask(tx, ctx, case, ORDER[0])
@@ -67,17 +66,29 @@ class Cases:
         if message.body == ERASED:
             raise Cancelled("this answer was taken in before")
         answer = Answer.of(message)
+        clients = await self._clients(answer)
         async with ctx.transaction() as tx:
             await erase_store.empty_payloads(tx, message.source, [message.id])
             case = await cases_store.case(tx, answer.case, locked=True)
             if case is None:
                 return
             if case["status"] == "open":
-                await self._take_in(tx, ctx, case, answer)
+                await self._take_in(tx, ctx, case, answer, clients)
             else:  # ended before its time, with the shop or the person it was about
                 await self._empty_traces(tx, dict(case))
 
-    async def _take_in(self, tx: Connection, ctx: Context, case: asyncpg.Record, answer: Answer) -> None:
+    async def _clients(self, answer: Answer) -> Sequence[str]:
+        """A person's browsers, for those who are asked after the first, which holds nothing of browsers."""
+        if answer.service != ORDER[0]:
+            return ()
+        case = await self.browsers.case(answer.case)
+        if case is None or case["status"] != "open" or case["kind"] == "shop_redact":
+            return ()
+        return await self.browsers.of(subject_of(dict(case)))
+
+    async def _take_in(
+        self, tx: Connection, ctx: Context, case: asyncpg.Record, answer: Answer, clients: Sequence[str]
+    ) -> None:
         if answer.objection is not None:
             await self._supersede(tx, case, answer.objection)
             return
@@ -91,17 +102,20 @@ class Cases:
         rows, at = dict(answer.rows), self.clock.now()
         if not await cases_store.answered(tx, answer.case, answer.service, at, rows, answer.found):
             return
-        await self._go_on(tx, ctx, dict(case), answer.linked)
+        await self._go_on(tx, ctx, dict(case), {"linked": answer.linked, "clients": clients})
 
-    async def _go_on(self, tx: Connection, ctx: Context, case: Json, linked: Sequence[int]) -> None:
+    async def _go_on(
+        self, tx: Connection, ctx: Context, case: Json, found: Mapping[str, Sequence[Any]]
+    ) -> None:
         steps = await cases_store.steps(tx, [case["id"]])
         following = next((step["service"] for step in steps if step["answered_at"] is None), None)
         if following is None:
             await self._finish(tx, case, steps)
             return
         known = orjson.loads(case["subject"])
-        if fresh := {*linked} - {*known["linked"]}:
-            case["subject"] = orjson.dumps({**known, "linked": sorted({*known["linked"], *fresh})}).decode()
+        more = {name: sorted({*known.get(name, ()), *values}) for name, values in found.items() if values}
+        if more:
+            case["subject"] = orjson.dumps({**known, **more}).decode()
             await cases_store.keep_subject(tx, case["id"], case["subject"])
         await self._ask(tx, ctx, case, following)
 

@@ -10,8 +10,6 @@ import orjson
 
 from libs.common.db import Connection
 
-CLIENTS_SECONDS = 600.0
-
 OPEN = """
 INSERT INTO worker.privacy_cases
     (id, kind, status, shop, shop_mark, subject_mark, subject, request_id, message_source, requested_at, opened_at,
@@ -39,18 +37,17 @@ async def open_case(conn: Connection, case: dict[str, Any], services: Sequence[s
 
 
 CLIENTS = """
-SELECT DISTINCT client_id FROM worker.pixel_events
-WHERE shop = $1 AND client_id IS NOT NULL AND content::text ~* $2 ORDER BY client_id LIMIT 1000
+SELECT occurred_at, event_id, CASE WHEN client_id IS NOT NULL AND content::text ~* $2 THEN client_id END AS client_id
+FROM worker.pixel_events WHERE shop = $1 AND (occurred_at, event_id) > ($3, $4)
+ORDER BY occurred_at, event_id LIMIT $5
 """
 
 
-async def clients(conn: Connection, shop: str, pattern: str) -> list[str]:
-    """The browsers whose pixel events name a person: one person has few, and anybody can forge an event.
-
-    It reads all of the shop's.
-    """
-    found = await conn.fetch(CLIENTS, shop, pattern, timeout=CLIENTS_SECONDS)
-    return [row["client_id"] for row in found]
+async def clients(
+    conn: Connection, shop: str, pattern: str, *, after: tuple[datetime, str], limit: int, timeout: float
+) -> list[asyncpg.Record]:
+    """The shop's next pixel events, with the browsers of those that name a person."""
+    return await conn.fetch(CLIENTS, shop, pattern, *after, limit, timeout=timeout)
 
 
 _COLUMNS = """

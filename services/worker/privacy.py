@@ -25,6 +25,7 @@ from libs.common.runtime.context import Context
 from libs.common.runtime.handlers import Handler, Registry
 from libs.common.runtime.outcomes import Cancelled
 from services.worker import cases_store, metrics
+from services.worker.browsers import Browsers
 from services.worker.cases import KINDS, Cases
 from services.worker.config import Settings
 from services.worker.privacy_store import HOLDINGS
@@ -32,7 +33,7 @@ from services.worker.privacy_store import HOLDINGS
 _log = structlog.get_logger(__name__)
 
 GAUGES_SECONDS = 15.0
-_OPEN_SECONDS = 2 * cases_store.CLIENTS_SECONDS
+_LOOK_SECONDS = 3600.0  # for browsers among a busy shop's events
 EXPORT_DAYS = 7  # how long a file can be fetched again after it was given
 
 
@@ -54,8 +55,10 @@ class Privacy:
     def _own(self) -> list[Handler]:
         requests, answers = (DATA_REQUEST, CUSTOMER_REDACT, SHOP_REDACT), (ERASE_DONE, COLLECT_DONE)
         return [
-            Handler("privacy.open_case", self.cases.open, requests, retries=30, timeout=_OPEN_SECONDS),
-            Handler("privacy.take_in_answer", self.cases.answered, answers, retries=30),
+            Handler("privacy.open_case", self.cases.open, requests, retries=30),
+            Handler(
+                "privacy.take_in_answer", self.cases.answered, answers, retries=30, timeout=_LOOK_SECONDS
+            ),
         ]
 
     async def keep_house(self) -> None:
@@ -91,7 +94,7 @@ def open_privacy(settings: Settings, pool: asyncpg.Pool, clock: Clock, faults: F
         grace=0.0,
         faults=faults or FaultPoints(),
     )
-    return Privacy(Cases(keys, clock), steps, pool, clock, timeout)
+    return Privacy(Cases(keys, clock, Browsers(pool, timeout)), steps, pool, clock, timeout)
 
 
 def _spared(handler: Handler) -> Any:

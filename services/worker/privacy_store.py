@@ -13,14 +13,17 @@ FIND_ORDERS = "SELECT * FROM worker.orders WHERE shop = $1 AND order_id = ANY ($
 ERASE_ORDERS = "DELETE FROM worker.orders WHERE shop = $1 AND order_id = ANY ($2::bigint[])"
 ERASE_SHOPS_ORDERS = "DELETE FROM worker.orders WHERE shop = $1 AND triggered_at <= $2"
 
-# A visitor's other events say nothing of the person by themselves, and all of them through the one that does.
+# A visitor's other events say nothing of the person by themselves, and all of them through the one that does. What
+# names the person is looked for once: by their browsers, which have an index, the rest is found.
 FIND_EVENTS = """
-SELECT * FROM worker.pixel_events WHERE shop = $1 AND (content::text ~* $2 OR client_id = ANY ($3::text[]
-    || ARRAY(SELECT client_id FROM worker.pixel_events WHERE shop = $1 AND content::text ~* $2)))
+SELECT * FROM worker.pixel_events WHERE shop = $1 AND (client_id IS NULL AND content::text ~* $2
+    OR client_id = ANY ($3::text[] || ARRAY(SELECT DISTINCT client_id FROM worker.pixel_events
+                                            WHERE shop = $1 AND client_id IS NOT NULL AND content::text ~* $2)))
 """
 ERASE_EVENTS = """
-DELETE FROM worker.pixel_events WHERE shop = $1 AND (content::text ~* $2 OR client_id = ANY ($3::text[]
-    || ARRAY(SELECT client_id FROM worker.pixel_events WHERE shop = $1 AND content::text ~* $2)))
+DELETE FROM worker.pixel_events WHERE shop = $1 AND (client_id IS NULL AND content::text ~* $2
+    OR client_id = ANY ($3::text[] || ARRAY(SELECT DISTINCT client_id FROM worker.pixel_events
+                                            WHERE shop = $1 AND client_id IS NOT NULL AND content::text ~* $2)))
 """
 ERASE_SHOPS_EVENTS = "DELETE FROM worker.pixel_events WHERE shop = $1 AND received_at <= $2"
 

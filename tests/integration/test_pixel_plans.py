@@ -11,10 +11,12 @@ import pytest
 from libs.common.clock import SystemClock
 from libs.common.db import open_pool
 from libs.common.settings import CommonSettings
+from services.worker import cases_store
 from services.worker import events_store as store
 from services.worker.events import LAST_ID
 from services.worker.events_store import Spot, Wanted
 from services.worker.pixel_partitions import Partitions
+from services.worker.privacy_store import ERASE_EVENTS, FIND_EVENTS
 
 SHOP = "first.myshopify.com"
 TODAY = (datetime.now(UTC) - timedelta(days=1)).date()  # the whole of yesterday, whatever the time is now
@@ -64,6 +66,17 @@ QUESTIONS: dict[str, tuple[Work, int]] = {
         lambda conn: store.timeline(
             conn, SHOP, "visitor10", (TODAY - timedelta(days=7), TODAY), skip=0, limit=1_000
         ), 150,
+    ),
+    "browsers that events of one window name": (
+        lambda conn: cases_store.clients(
+            conn, SHOP, "anna", after=(NOW - timedelta(hours=12), ""), limit=50, timeout=60.0
+        ), 150,
+    ),
+    "a person's events, where what names them is read once": (
+        lambda conn: conn.fetch(FIND_EVENTS, SHOP, "anna", ["visitor10"]), 2 * 2_000 + 200,
+    ),
+    "erasing them": (
+        lambda conn: conn.execute(ERASE_EVENTS, SHOP, "anna", ["visitor10"]), 2 * 2_000 + 200,
     ),
 }  # fmt: skip
 

@@ -11,8 +11,9 @@ import orjson
 import pytest
 
 from libs.common.contracts.pixel_frame import PixelEvent, encode
-from libs.common.contracts.privacy import ERASED
+from libs.common.contracts.privacy import ERASED, Subject
 from libs.common.ids import IdFactory
+from services.worker import browsers
 from tests.integration.auth_kit import OPS
 from tests.integration.ingest_kit import ADDRESS, add_key, event
 from tests.integration.privacy_kit import ANNA, A, World, dump, holding, world
@@ -30,6 +31,11 @@ RETURNING id
 KEEP_ASIDE = (
     "INSERT INTO ingest.quarantine (at, shop, cause, detail, sample) VALUES (now(), $1, 'no_id', 'odd', $2)"
 )
+LOOKING = """
+SELECT backend_xid IS NOT NULL AS writes FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock'
+  AND query ~ 'END AS client_id\\sFROM worker.pixel_events'
+"""
 ROWS = "SELECT count(*) FROM worker.pixel_events"
 NAMED = {"data": {"checkout": {"email": ANNA.email}}}
 _ids = IdFactory()
@@ -74,8 +80,8 @@ async def test_what_a_customers_browser_told_before_it_named_them_is_erased_too(
 async def test_what_was_put_aside_of_a_customers_browsers_is_erased_however_many_there_are(
     one: World,
 ) -> None:
-    browsers = ["1", *(f"{number:0128}" for number in range(120))]
-    for number, browser in enumerate(browsers):
+    names = ["1", *(f"{number:0128}" for number in range(120))]
+    for number, browser in enumerate(names):
         await keep(one, f"named {number}", browser, NAMED)
         await one.pool.execute(KEEP_ASIDE, A, orjson.dumps({"clientId": browser}).decode())
     await one.pool.execute(KEEP_ASIDE, A, '{"clientId":"11","seq":1}')
@@ -142,3 +148,29 @@ async def stored(one: World) -> list[str]:
 
 async def counted(one: World, wanted: int) -> bool:
     return bool(await one.pool.fetchval(ROWS) == wanted)
+
+
+async def test_a_case_is_open_before_any_event_is_looked_through(one: World) -> None:
+    """Looking takes long in a busy shop, and here the events cannot even be read."""
+    await keep_visits(one)
+    async with one.pool.acquire() as conn, conn.transaction():
+        await conn.execute("LOCK TABLE worker.pixel_events IN ACCESS EXCLUSIVE MODE")
+        request = await one.accept("customers.redact", ANNA.request(), A)
+        case = await one.case(request, status="open")
+        assert case["due_at"]
+        await poll(lambda: one.pool.fetchrow(LOOKING), within=40)
+        assert not await one.pool.fetchval(LOOKING)
+    await one.case(request)
+    assert await stored(one) == ["of another"]
+
+
+async def test_browsers_are_looked_for_in_all_windows(one: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(browsers, "_WINDOW", 2)
+    for number in range(5):
+        await keep(one, f"named {number}", f"browser {number}", NAMED)
+        await keep(one, f"other {number}", "bens", {"data": {}})
+    looked = browsers.Browsers(one.pool, 30.0)
+    subject = Subject(A, datetime.now(UTC), email=ANNA.email)
+    assert await looked.of(subject) == [f"browser {number}" for number in range(5)]
+    monkeypatch.setattr(browsers, "_MOST", 3)
+    assert len(await looked.of(subject)) == 3
