@@ -70,6 +70,7 @@ HOLDINGS = Holdings(
         Personal(
             "pixel_events",
             ("shop", "client_id", "content"),
+            names="content",
             find=Statement(FIND_EVENTS, ("shop", "pattern", "clients")),
             erase=Statement(ERASE_EVENTS, ("shop", "pattern", "clients")),
             erase_shop=Statement(ERASE_SHOPS_EVENTS, ("shop", "before")),

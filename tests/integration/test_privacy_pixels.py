@@ -16,7 +16,7 @@ from libs.common.ids import IdFactory
 from services.worker import browsers
 from tests.integration.auth_kit import OPS
 from tests.integration.ingest_kit import ADDRESS, add_key, event
-from tests.integration.privacy_kit import ANNA, A, World, dump, holding, world
+from tests.integration.privacy_kit import ANNA, BEN, A, World, dump, holding, world
 from tests.waiting import poll
 
 KEEP_EVENT = """
@@ -36,6 +36,7 @@ SELECT backend_xid IS NOT NULL AS writes FROM pg_stat_activity
 WHERE datname = current_database() AND wait_event_type = 'Lock'
   AND query ~ 'END AS client_id\\sFROM worker.pixel_events'
 """
+PARTITION = "SELECT to_regclass($1) IS NOT NULL"  # no row goes elsewhere while it is made
 ROWS = "SELECT count(*) FROM worker.pixel_events"
 NAMED = {"data": {"checkout": {"email": ANNA.email}}}
 _ids = IdFactory()
@@ -44,6 +45,7 @@ _ids = IdFactory()
 @pytest.fixture
 async def one(database: str) -> AsyncIterator[World]:
     async with world(database) as made:
+        await poll(lambda: made.pool.fetchval(PARTITION, f"worker.pixel_events_{datetime.now(UTC):%Y%m%d}"))
         yield made
 
 
@@ -94,6 +96,9 @@ async def test_a_customers_file_has_all_events_of_their_browser_and_no_frame_wit
     one: World,
 ) -> None:
     await keep_visits(one)
+    await keep(one, "bens order on her browser", "annas", {"data": {"checkout": BEN.order()}})
+    for note in ({"email": BEN.email}, {"page": "hats"}):  # as a handler may have sent on
+        await one.accept("visits.noted", {"clientId": "annas", **note}, A)
     request = ANNA.request("orders_requested", data_request={"id": 9999})
     case = await one.case(await one.accept("customers.data_request", request, A), status="ready")
     path, ops = f"/api/privacy/cases/{case['id']}/export", {"Authorization": f"Bearer {OPS}"}
@@ -103,6 +108,9 @@ async def test_a_customers_file_has_all_events_of_their_browser_and_no_frame_wit
     events = {item["event_id"] for item in items if item["table"] == "worker.pixel_events"}
     assert events == {"named", "before"}
     assert "ingest.messages" not in {item["table"] for item in items}
+    bodies = [item["body"] for item in items if item.get("type") == "webhook.visits.noted"]
+    assert bodies == [{"clientId": "annas", "page": "hats"}]
+    assert BEN.email not in str(items)
 
 
 async def test_pixel_events_that_come_late_do_not_bring_anybody_back(one: World) -> None:

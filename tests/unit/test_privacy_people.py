@@ -13,7 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.common.contracts.privacy import Subject
-from libs.common.privacy.people import is_about, people_in, search_patterns, table_pattern, table_patterns
+from libs.common.privacy.people import (
+    is_about,
+    is_others,
+    people_in,
+    search_patterns,
+    table_pattern,
+    table_patterns,
+)
 
 FIXTURES = Path(__file__).parents[3] / "shared" / "fixtures" / "webhooks"
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
@@ -112,6 +119,22 @@ def test_browsers_that_were_made_up_make_no_search_fetch_everything_and_no_expre
     assert not fits(forged, b'{"clientId": "500", "id": 5, "note": "1"}')
     assert not fits(replace(ANNA, clients=["\u00e9"]), b'{"id": 5, "note": "\\u00e9"}')
     assert max(map(len, [*search_patterns(forged), *table_patterns(forged)])) < 8_000
+
+
+@pytest.mark.parametrize(
+    ("content", "others"),
+    [
+        ({"context": {"document": {"title": "A hat"}}}, False),
+        ({"data": {"checkout": {"email": "anna@example.com"}}}, False),
+        ({"data": {"checkout": {"email": "ben@example.com"}}}, True),
+        ({"data": {"checkout": {"order": {"id": "gid://shopify/Order/5"}}}}, True),
+        ({"data": {"checkout": {"phone": "+49 176 1234567"}}}, True),
+        ({"customData": {"clientId": "hers", "email": "ben@example.com"}}, True),
+        ({"customData": {"to": "ben@example.com", "customer": {"id": 191167}}}, False),
+    ],
+)
+def test_what_a_browser_told_of_somebody_else_is_others(content: dict[str, Any], others: bool) -> None:
+    assert is_others(people_in("", orjson.dumps(content)), replace(ANNA, clients=["hers"])) is others
 
 
 def test_the_root_is_whose_the_topic_is() -> None:

@@ -6,7 +6,7 @@ Shopify names people the same way in nearly all topics, so most of it is by key,
 import re
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -93,6 +93,12 @@ def people_in(message_type: str, body: bytes) -> People:
         elif isinstance(value, list):
             pending.extend((key, item) for item in value)
     return found
+
+
+def is_others(found: People, subject: Subject) -> bool:
+    """Whether people are named, and the person is none of them, although it may be their browser that named them."""
+    named = found.customers or found.orders or found.emails or found.phones
+    return bool(named) and not is_about(found, replace(subject, clients=()))
 
 
 def is_about(found: People, subject: Subject) -> bool:

@@ -36,7 +36,7 @@ from libs.common.privacy import metrics
 from libs.common.privacy.collecting import parts_of, plain
 from libs.common.privacy.declarations import Holdings
 from libs.common.privacy.keys import PrivacyKeys
-from libs.common.privacy.people import marks_of
+from libs.common.privacy.people import is_others, marks_of, people_in
 from libs.common.privacy.search import LAST, Found, Ids, Search, require_drained
 from libs.common.privacy.tombstones import GRACE_SECONDS
 from libs.common.runtime.context import Context
@@ -207,10 +207,11 @@ class Steps:
             linked |= found.linked
             require_drained(found)  # what they hold of the person is rows then
             wanted = [identifier for identifier in found.ids if identifier not in items]
-            items |= await self._messages(wanted)
+            known = replace(subject, linked=sorted({*subject.linked, *linked}))
+            items |= await self._messages(wanted, known)
         return [items[identifier] for identifier in sorted(items)], linked
 
-    async def _messages(self, ids: Ids) -> dict[UUID, dict[str, Any]]:
+    async def _messages(self, ids: Ids, subject: Subject) -> dict[UUID, dict[str, Any]]:
         if not ids:
             return {}
         async with connection(self.pool, self.timeout) as conn:
@@ -219,7 +220,7 @@ class Steps:
         return {
             row["id"]: {"table": f"{self.source}.messages", **plain(dict(row))}
             for row in rows
-            if row["type"] not in DRAINED
+            if row["type"] not in DRAINED and not is_others(people_in(row["type"], row["body"]), subject)
         }
 
     async def _collect_tables(self, subject: Subject) -> list[dict[str, Any]]:
@@ -232,7 +233,12 @@ class Steps:
                     found = await conn.fetch(
                         table.find.sql, *table.find.values(subject), timeout=LOCK_SECONDS
                     )
-                    items += [{"table": self.holdings.place(table), **plain(dict(row))} for row in found]
+                    items += [
+                        {"table": self.holdings.place(table), **plain(dict(row))}
+                        for row in found
+                        if table.names is None
+                        or not is_others(people_in("", row[table.names].encode()), subject)
+                    ]
         return items
 
 
