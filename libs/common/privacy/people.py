@@ -38,9 +38,7 @@ _EMAIL = re.compile(r"[^\s@<>\"',;:()\[\]\\]+@[^\s@<>\"',;:()\[\]\\]+")
 _WRITTEN_OTHERWISE = re.compile(r"[^A-Za-z0-9._@-]")
 _EMAIL_RUN = re.compile(r"[a-z0-9._@-]+")
 _SHORTEST_RUN = 5
-_CLIENTS_AT_ONCE = (
-    50  # browsers that one expression looks for: anybody can make them up, and long ones cost much
-)
+_CLIENTS_AT_ONCE = 50  # that one expression looks for: anybody can make browsers up
 _PHONE_TAIL, _PHONE_SHORTEST, _PHONE_LONGEST = (
     9,
     7,
