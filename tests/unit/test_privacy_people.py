@@ -116,9 +116,11 @@ def test_browsers_that_were_made_up_make_no_search_fetch_everything_and_no_expre
     short, long = [*map(str, range(500))], [f"{number:0128}" for number in range(499)]
     forged = replace(ANNA, clients=[*short, *long])
     assert fits(forged, b'{"clientId": "499"}')
-    assert not fits(forged, b'{"clientId": "500", "id": 5, "note": "1"}')
+    assert not fits(forged, b'{"id": 5, "note": "1"}')
+    assert not fits(replace(ANNA, clients=short[:50]), b'{"clientId": "50", "id": 5, "note": "1"}')
     assert not fits(replace(ANNA, clients=["\u00e9"]), b'{"id": 5, "note": "\\u00e9"}')
     assert max(map(len, [*search_patterns(forged), *table_patterns(forged)])) < 8_000
+    assert len(search_patterns(forged)) == 2
 
 
 @pytest.mark.parametrize(
