@@ -27,9 +27,17 @@ def tables_check(
         try:
             async with connection(pool, timeout) as conn:
                 with database_away_named():
-                    missing = await missing_tables(conn, needed)
+                    missing = await _asked(conn, needed)
         except DatabaseAway:
             return "the database is away"
         return f"{', '.join(missing)} missing; run: shopbus migrate" if missing else None
 
     return check
+
+
+async def _asked(conn: Connection, needed: Sequence[str]) -> list[str]:
+    try:
+        return await missing_tables(conn, needed)
+    except TimeoutError:
+        conn.terminate()  # a silent server would be waited for once more, for its word that it has stopped
+        raise
