@@ -159,7 +159,7 @@ def test_after_a_claim_that_was_broken_off_all_lanes_are_asked_again_and_the_nex
     clock.turn(SWEEP_SECONDS)
     claims.start_sweep()
     claims.begin(spot)
-    claims.broke_off((Lane.DEFAULT,))
+    claims.broke_off(claims.spots)
     claims.swept(0.0)
     assert len(pending(claims)) == len(claims.spots)
     assert claims.begin(spot) == UUID(int=100)
@@ -183,7 +183,7 @@ def test_what_broke_off_in_one_loop_leaves_the_other_loops_claims_alone() -> Non
     claims, _ = looked_through()
     bulk = spot_of(claims, "webhooks", Lane.BULK)
     claims.begin(bulk)
-    claims.broke_off((Lane.CRITICAL, Lane.DEFAULT))
+    claims.broke_off([spot for spot in claims.spots if spot.lane in (Lane.CRITICAL, Lane.DEFAULT)])
     assert not bulk.pending
     assert {lane for _, lane in pending(claims)} == {Lane.CRITICAL, Lane.DEFAULT}
 

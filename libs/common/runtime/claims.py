@@ -5,7 +5,7 @@ again. What becomes claimable behind that hint (a lease that ended, a replay) is
 the sweep from the start. The sweep's own cost is kept below a twentieth of the time.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -39,18 +39,10 @@ class Claims:
     def __init__(self, sources: Sequence[str], clock: Clock) -> None:
         self._clock = clock
         self.spots = [Spot(source, lane) for lane in Lane for source in sources]
-        self._of: dict[tuple[Lane, ...], list[Spot]] = {}
         self._next_sweep = clock.monotonic()
         self._asked = self._sweeping = False
         self._beside = 0.0  # seconds of claims from the start, beside the loop that sweeps, during this sweep
         self.cut_off = False
-
-    def of(self, lanes: tuple[Lane, ...]) -> list[Spot]:
-        """The spots of some lanes, in the order of lanes."""
-        spots = self._of.get(lanes)
-        if spots is None:
-            spots = self._of[lanes] = [spot for spot in self.spots if spot.lane in lanes]
-        return spots
 
     def woken(self, wake: Wake) -> None:
         """Work is ready from an id on."""
@@ -109,11 +101,10 @@ class Claims:
         if spot.woken is not None:
             spot.hint = min(spot.hint, _before(spot.woken))
 
-    def broke_off(self, lanes: Container[Lane]) -> None:
+    def broke_off(self, spots: Iterable[Spot]) -> None:
         """A claim or a sweep was not finished; what it left is looked for where claims look, and by the next sweep."""
-        for spot in self.spots:
-            if spot.lane in lanes:
-                spot.hint, spot.pending, spot.claiming = spot.reached, True, False
+        for spot in spots:
+            spot.hint, spot.pending, spot.claiming = spot.reached, True, False
 
     def until_sweep(self) -> float:
         """Seconds until the next sweep."""

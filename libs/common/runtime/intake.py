@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 
 import asyncpg
 import structlog
@@ -21,9 +22,16 @@ _log = structlog.get_logger(__name__)
 
 _LOOK_DUE_SECONDS = 1.0  # how late a message scheduled by another process may start
 _LEAST_PAUSE_SECONDS = 0.05
-Lanes = tuple[Lane, ...]
-_FIRST: Lanes = (Lane.CRITICAL, Lane.DEFAULT)
-_EXCESS: Lanes = (Lane.OVERFLOW, Lane.BULK)
+_EXCESS = (Lane.OVERFLOW, Lane.BULK)
+
+
+@dataclass(frozen=True, slots=True)
+class _Loop:
+    """What claims some of the spots, one after the other."""
+
+    spots: Sequence[Spot]
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class PostgresIntake:
@@ -54,26 +62,27 @@ class PostgresIntake:
         self._room, self._deliver, self._lost, self._batch = room, deliver, lost, batch
         self._connect, self._timeout = connect, timeout
         self._faults = faults or FaultPoints()
-        self._wakes = {_FIRST: asyncio.Event(), _EXCESS: asyncio.Event()}
-        self._turns = {_FIRST: asyncio.Lock(), _EXCESS: asyncio.Lock()}
+        self._first = _Loop([spot for spot in self.claims.spots if spot.lane not in _EXCESS])
+        self._excess = _Loop([spot for spot in self.claims.spots if spot.lane in _EXCESS])
+        self._loops = (self._first, self._excess)
         self._halted = False
         self._due_at = clock.monotonic()
 
     def look(self) -> None:
         """There may be work that was not there before."""
-        for wake in self._wakes.values():
-            wake.set()
+        for loop in self._loops:
+            loop.wake.set()
 
     def room_made(self) -> None:
         """There is room that was not there before: for those who left something behind."""
-        for lanes, wake in self._wakes.items():
-            if self._left(lanes):
-                wake.set()
+        for loop in self._loops:
+            if self._left(loop):
+                loop.wake.set()
 
     def due_in(self, seconds: float) -> None:
         """A message was scheduled by this process; it need not wait to be found."""
         self._due_at = min(self._due_at, self._clock.monotonic() + seconds)
-        self._wakes[_FIRST].set()
+        self._first.wake.set()
 
     def cut_off(self, *, early_seconds: float) -> None:
         """RabbitMQ does not reach us (`early_seconds` > 0) or does again (0): broker leases may be taken early."""
@@ -87,32 +96,35 @@ class PostgresIntake:
 
         Looks after the sweep, and after what is due, as well.
         """
-        await self._claim_for_ever(_FIRST, self._round)
+        await self._claim_for_ever(self._first, self._round, self._rest)
 
     async def run_excess(self) -> None:
         """As `run`, for the lanes of floods and of bulk work."""
-        await self._claim_for_ever(_EXCESS, self._claim_excess)
+        await self._claim_for_ever(self._excess, self._claim_excess, self._excess.wake.wait)
 
-    async def _claim_for_ever(self, lanes: Lanes, work: Callable[[], Awaitable[None]]) -> None:
+    async def _claim_for_ever(
+        self, loop: _Loop, work: Callable[[], Awaitable[None]], rest: Callable[[], Awaitable[object]]
+    ) -> None:
         while not self._halted:
-            self._wakes[lanes].clear()
+            loop.wake.clear()
             try:
-                async with self._turns[lanes]:
+                async with loop.turn:
                     with database_away_named():
                         await work()
             except DatabaseAway:
                 self._lost()
-                self.claims.broke_off(lanes)
+                self.claims.broke_off(loop.spots)
                 await self._clock.sleep(0.2)
                 continue
-            await self._rest(lanes)
+            if not self._left(loop):
+                await rest()
 
     async def halt(self) -> None:
         """Claims nothing more; returns once the claims under way have been delivered."""
         self._halted = True
         self.look()
-        for turn in self._turns.values():
-            async with turn:
+        for loop in self._loops:
+            async with loop.turn:
                 pass
 
     async def listen(self) -> None:
@@ -150,16 +162,11 @@ class PostgresIntake:
             self.claims.all_pending()
         self.look()
 
-    async def _rest(self, lanes: Lanes) -> None:
-        if self._left(lanes):
-            return
-        if lanes is _EXCESS:  # the other loop sweeps, and says so
-            await self._wakes[lanes].wait()
-            return
+    async def _rest(self) -> None:
         pause = min(self.claims.until_sweep(), max(0.0, self._due_at - self._clock.monotonic()))
         try:
             async with asyncio.timeout(pause):
-                await self._wakes[lanes].wait()
+                await self._first.wake.wait()
         except TimeoutError:
             return
 
@@ -171,18 +178,18 @@ class PostgresIntake:
             self.claims.start_sweep()
             try:
                 await self._look_over()
-                self._wakes[_EXCESS].set()
-                await self._claim_pending(_FIRST)
+                self._excess.wake.set()
+                await self._claim_pending(self._first)
             finally:
                 self.claims.swept(self._clock.monotonic() - started)
         else:
-            await self._claim_pending(_FIRST)
+            await self._claim_pending(self._first)
         if self._clock.monotonic() >= self._due_at:
             await self._move_due()
 
     async def _claim_excess(self) -> None:
         if not self._halted:
-            await self._claim_pending(_EXCESS)
+            await self._claim_pending(self._excess)
 
     async def _look_over(self) -> None:
         """Asks where there are rows at all: an idle consumer asks once a source, not once a lane."""
@@ -191,15 +198,15 @@ class PostgresIntake:
                 lanes = await claim_store.occupied(conn, source, self.plan.consumer, tuple(Lane))
                 self.claims.nothing_beside(source, lanes)
 
-    def _left(self, lanes: Lanes) -> bool:
+    def _left(self, loop: _Loop) -> bool:
         """Whether there may be more, and room for it."""
-        return any(spot.pending and self._wants(spot.lane) for spot in self.claims.of(lanes))
+        return any(spot.pending and self._wants(spot.lane) for spot in loop.spots)
 
     def _wants(self, lane: Lane) -> bool:
         return self._room(lane) * 2 >= self._batch
 
-    async def _claim_pending(self, lanes: Lanes) -> None:
-        for spot in self.claims.of(lanes):
+    async def _claim_pending(self, loop: _Loop) -> None:
+        for spot in loop.spots:
             if spot.pending and self._wants(spot.lane):
                 await self._claim(spot)
 
