@@ -39,10 +39,11 @@ class Graves:
     shop: str
     keys: PrivacyKeys
     buried: Mapping[bytes, datetime]
+    whole: datetime | None  # until when the shop itself was erased
 
     def hold_shop(self, time: datetime) -> bool:
         """Whether what the shop triggered then must not come back."""
-        return _is_late(time, self.buried.get(self.keys.shop(self.shop)))
+        return _is_late(time, self.whole)
 
     def hold(self, people: People, time: datetime) -> bool:
         """Whether one of these people, or the shop, was erased after this time."""
@@ -99,8 +100,11 @@ class Tombstones:
         return _without(draft, shop=draft.shop) if late else None
 
     def _graves(self, shop: str, everybody: Buried) -> Graves | None:
-        buried = everybody.get(self._keys.shop(shop)) if everybody else None
-        return None if buried is None else Graves(shop, self._keys, buried)
+        if not everybody:
+            return None
+        mark = self._keys.shop(shop)
+        buried = everybody.get(mark)
+        return None if buried is None else Graves(shop, self._keys, buried, buried.get(mark))
 
     def _is_fresh(self) -> bool:
         return self._clock.monotonic() - self._as_of < _OLDEST_SECONDS
