@@ -14,12 +14,12 @@ from libs.common.contracts.subscriptions import Wanted
 from libs.common.db import connection, open_pool
 from libs.common.settings import CommonSettings
 from libs.common.shopify.admin.answers import Answer, read_answer
-from libs.common.shopify.admin.client import TIMEOUT
 from libs.common.shopify.admin.lanes import ApiLane
 from libs.common.token_client import NotInstalled
 from services.sandbox.sender import Patience
 from services.webhooks import subscriptions_store
 from services.webhooks.subscriptions import Keeper
+from tests.admin_double import AdminDouble
 from tests.integration.receiver import Behaviour
 from tests.integration.sandbox_kit import Sandbox, sandbox
 from tests.session_tokens import SHOP
@@ -39,7 +39,7 @@ def _operation(query: str) -> str:
 
 
 @dataclass
-class Caller:
+class Caller(AdminDouble):
     """Calls the sandbox's Admin API with a token, and reads its answers as the real client does."""
 
     stores: Sandbox
@@ -49,15 +49,8 @@ class Caller:
     )  # raised after the call with this number is done
     asked: list[str] = field(default_factory=list)
 
-    async def graphql(
-        self,
-        shop: str,
-        query: str,
-        variables: Mapping[str, Any] | None = None,
-        *,
-        lane: ApiLane = ApiLane.ORDERS,
-        timeout: float = TIMEOUT,
-        idempotency_key: str | None = None,
+    async def answered(
+        self, shop: str, query: str, variables: Mapping[str, Any] | None, lane: ApiLane
     ) -> Answer:
         self.asked.append(_operation(query))
         if shop != SHOP:

@@ -10,26 +10,20 @@ from libs.common.runtime.outcomes import Later, NotWired, TransactionOpen
 from libs.common.shopify.admin import errors
 from libs.common.shopify.admin.answers import Answer
 from services.worker.sdk import ApiLane, Context, Message, on
+from tests.admin_double import AdminDouble
 from tests.integration.admin_kit import QUERY, SHOP
 from tests.integration.protocol import System, effect, registry, system
 
 
-class Recorded:
+class Recorded(AdminDouble):
     """Stands in for the client: its own tests are elsewhere; here it matters when it is called."""
 
     def __init__(self, *fails: Exception) -> None:
         self.calls: list[tuple[str, str, Mapping[str, Any] | None, ApiLane]] = []
         self._fails = list(fails)
 
-    async def graphql(
-        self,
-        shop: str,
-        query: str,
-        variables: Mapping[str, Any] | None = None,
-        *,
-        lane: ApiLane = ApiLane.ORDERS,
-        timeout: float = 20.0,
-        idempotency_key: str | None = None,
+    async def answered(
+        self, shop: str, query: str, variables: Mapping[str, Any] | None, lane: ApiLane
     ) -> Answer:
         self.calls.append((shop, query, variables, lane))
         if self._fails:

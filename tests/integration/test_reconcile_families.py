@@ -23,6 +23,7 @@ from services.webhooks.config import Settings
 from services.webhooks.reconcile import Reconciler
 from services.webhooks.reconcile_feed import Feeder
 from services.webhooks.reconcile_plan import FAMILIES
+from tests.admin_double import AdminDouble
 from tests.environment import MakeSettings
 from tests.integration.auth_kit import OPS, SERVICE_KEY
 from tests.session_tokens import CLIENT_ID, SECRET, SHOP
@@ -48,7 +49,7 @@ LEASED_UNTIL = "SELECT leased_until FROM webhooks.reconciled_shops WHERE shop = 
 COMPARED = "SELECT DISTINCT family FROM webhooks.reconciled_hours WHERE shop = $1 ORDER BY family"
 
 
-class Shopify:
+class Shopify(AdminDouble):
     """A shop in which nothing happens, and that answers some of what it is asked with errors, or after a while."""
 
     def __init__(self, errors: Mapping[str, AdminError]) -> None:
@@ -56,15 +57,8 @@ class Shopify:
         self.answers = asyncio.Event()
         self.answers.set()
 
-    async def graphql(
-        self,
-        shop: str,
-        query: str,
-        variables: Mapping[str, Any] | None = None,
-        *,
-        lane: ApiLane = ApiLane.ORDERS,
-        timeout: float = 1.0,
-        idempotency_key: str | None = None,
+    async def answered(
+        self, shop: str, query: str, variables: Mapping[str, Any] | None, lane: ApiLane
     ) -> Answer:
         assert (shop, lane) == (SHOP, ApiLane.BACKFILL)
         await self.answers.wait()

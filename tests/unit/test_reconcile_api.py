@@ -12,12 +12,13 @@ from libs.common.shopify.admin.errors import Unavailable
 from libs.common.shopify.admin.lanes import ApiLane
 from services.webhooks import reconcile_api
 from services.webhooks.reconcile_plan import FAMILIES, Span
+from tests.admin_double import AdminDouble
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 SHOP = "one.myshopify.com"
 
 
-class Shopify:
+class Shopify(AdminDouble):
     """Lists products by their change, two a page; `cursor` is the place in the list of one search."""
 
     def __init__(self, seconds: list[int], *, whole_days: bool = False) -> None:
@@ -25,15 +26,8 @@ class Shopify:
         self.products = [(number, NOON + timedelta(seconds=at)) for number, at in enumerate(seconds, 1)]
         self.searches: set[str] = set()
 
-    async def graphql(
-        self,
-        shop: str,
-        query: str,
-        variables: Mapping[str, Any] | None = None,
-        *,
-        lane: ApiLane = ApiLane.ORDERS,
-        timeout: float = 1.0,
-        idempotency_key: str | None = None,
+    async def answered(
+        self, shop: str, query: str, variables: Mapping[str, Any] | None, lane: ApiLane
     ) -> Answer:
         assert (shop, lane, variables is not None) == (SHOP, ApiLane.BACKFILL, True)
         given = variables or {}
