@@ -7,10 +7,10 @@ from uuid import UUID
 import asyncpg
 
 from libs.common.contracts.privacy import Subject
-from libs.common.db import connection, database_away_named
 from libs.common.outbox.erase_store import LOCK_SECONDS
 from libs.common.privacy.people import table_pattern
 from services.worker import cases_store
+from services.worker.service import Books
 
 _MOST = 1_000  # of one person, who has few; anybody can forge an event
 _WINDOW = 2_000  # events that one statement looks through
@@ -21,14 +21,12 @@ _FIRST = (datetime(1970, 1, 1, tzinfo=UTC), "")
 class Browsers:
     """Looks through all events of a shop."""
 
-    pool: asyncpg.Pool
-    timeout: float
+    books: Books
 
     async def case(self, identifier: UUID) -> asyncpg.Record | None:
         """As it is now."""
-        async with connection(self.pool, self.timeout) as conn:
-            with database_away_named():
-                return await cases_store.case(conn, identifier)
+        async with self.books.open() as conn:
+            return await cases_store.case(conn, identifier)
 
     async def of(self, subject: Subject) -> list[str]:
         """The client ids of events that name the person; raises `DatabaseAway`."""
@@ -41,13 +39,7 @@ class Browsers:
         return sorted(found)[:_MOST]
 
     async def _window(self, subject: Subject, after: tuple[datetime, str]) -> list[asyncpg.Record]:
-        async with connection(self.pool, self.timeout) as conn:
-            with database_away_named():
-                return await cases_store.clients(
-                    conn,
-                    subject.shop,
-                    table_pattern(subject),
-                    after=after,
-                    limit=_WINDOW,
-                    timeout=LOCK_SECONDS,
-                )
+        async with self.books.open() as conn:
+            return await cases_store.clients(
+                conn, subject.shop, table_pattern(subject), after=after, limit=_WINDOW, timeout=LOCK_SECONDS
+            )

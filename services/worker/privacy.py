@@ -29,6 +29,7 @@ from services.worker.browsers import Browsers
 from services.worker.cases import KINDS, Cases
 from services.worker.config import Settings
 from services.worker.privacy_store import HOLDINGS
+from services.worker.service import Books
 
 _log = structlog.get_logger(__name__)
 
@@ -94,7 +95,7 @@ def open_privacy(settings: Settings, pool: asyncpg.Pool, clock: Clock, faults: F
         grace=0.0,
         faults=faults or FaultPoints(),
     )
-    return Privacy(Cases(keys, clock, Browsers(pool, timeout)), steps, pool, clock, timeout)
+    return Privacy(Cases(keys, clock, Browsers(Books(pool, clock, timeout))), steps, pool, clock, timeout)
 
 
 def _spared(handler: Handler) -> Any:

@@ -10,10 +10,12 @@ from zipfile import ZipFile
 import orjson
 import pytest
 
+from libs.common.clock import SystemClock
 from libs.common.contracts.pixel_frame import PixelEvent, encode
 from libs.common.contracts.privacy import ERASED, Subject
 from libs.common.ids import IdFactory
 from services.worker import browsers
+from services.worker.service import Books
 from tests.integration.auth_kit import OPS
 from tests.integration.ingest_kit import ADDRESS, add_key, event
 from tests.integration.privacy_kit import ANNA, BEN, A, World, dump, holding, world
@@ -177,7 +179,7 @@ async def test_browsers_are_looked_for_in_all_windows(one: World, monkeypatch: p
     for number in range(5):
         await keep(one, f"named {number}", f"browser {number}", NAMED)
         await keep(one, f"other {number}", "bens", {"data": {}})
-    looked = browsers.Browsers(one.pool, 30.0)
+    looked = browsers.Browsers(Books(one.pool, SystemClock(), 30.0))
     subject = Subject(A, datetime.now(UTC), email=ANNA.email)
     assert await looked.of(subject) == [f"browser {number}" for number in range(5)]
     monkeypatch.setattr(browsers, "_MOST", 3)
