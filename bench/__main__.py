@@ -33,7 +33,7 @@ BENCHMARKS = {
     "data": "a page of orders for the app's own pages: kept in memory, known to the browser, asked of Shopify",
     "sessions": "knowing who calls by session token, and getting a shop's token with and without the cache",
 }
-LONG = frozenset({"pixels_memory"})  # a quarter of an hour alone: by name, or in the long form
+LONG = frozenset({"pixels_memory"})  # by far the longest: by name, or in the long form
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -45,69 +45,59 @@ _CLAIMED = 100
 Work = Callable[[asyncpg.Connection, Sequence[UUID]], Awaitable[None]]
 
 
-async def one_by_one(conn: asyncpg.Connection, ids: Sequence[UUID]) -> None:
-    """One transaction for each message."""
-    for identifier in ids:
-        async with conn.transaction():
-            await conn.execute(_END, identifier)
-            await conn.execute(WRITE, str(identifier))
+async def end_one(conn: asyncpg.Connection, ids: Sequence[UUID]) -> None:
+    """Deletes the row of one message."""
+    await conn.execute(_END, ids[0])
 
 
-async def one_with_history(conn: asyncpg.Connection, ids: Sequence[UUID]) -> None:
-    """As `one_by_one`, ended by the runtime's own statement, which leaves a line of history."""
-    for identifier in ids:
-        made = made_at(identifier)
-        async with conn.transaction():
-            await conn.fetchval(
-                _END_WITH_HISTORY, "worker", "default", identifier, "webhooks", "webhook.bench.limit",
-                "bench.myshopify.com", "completed", "limit", "postgres", made, made,
-            )  # fmt: skip
-            await conn.execute(WRITE, str(identifier))
+async def end_many(conn: asyncpg.Connection, ids: Sequence[UUID]) -> None:
+    """Deletes the rows of messages."""
+    await conn.execute(_END_MANY, ids)
 
 
-async def sharing(conn: asyncpg.Connection, ids: Sequence[UUID]) -> None:
-    """One transaction for all, one statement for each: handlers that know nothing of each other."""
-    async with conn.transaction():
-        await conn.execute(_END_MANY, ids)
-        for identifier in ids:
-            await conn.execute(WRITE, str(identifier))
+async def end_one_with_history(conn: asyncpg.Connection, ids: Sequence[UUID]) -> None:
+    """The runtime's own statement, which leaves a line of history."""
+    made = made_at(ids[0])
+    await conn.fetchval(
+        _END_WITH_HISTORY, "worker", "default", ids[0], "webhooks", "webhook.bench.limit",
+        "bench.myshopify.com", "completed", "limit", "postgres", made, made,
+    )  # fmt: skip
 
 
-async def batch(conn: asyncpg.Connection, ids: Sequence[UUID]) -> None:
-    """One transaction and two statements for all."""
-    async with conn.transaction():
-        await conn.execute(_END_MANY, ids)
-        await conn.execute(WRITE_MANY, [str(identifier) for identifier in ids])
-
-
-async def sharing_with_history(conn: asyncpg.Connection, ids: Sequence[UUID]) -> None:
-    """As `sharing`, ended by the runtime's own statement."""
-    async with conn.transaction():
-        await _ended_with_history(conn, ids)
-        for identifier in ids:
-            await conn.execute(WRITE, str(identifier))
-
-
-async def batch_with_history(conn: asyncpg.Connection, ids: Sequence[UUID]) -> None:
-    """As `batch`, ended by the runtime's own statement."""
-    async with conn.transaction():
-        await _ended_with_history(conn, ids)
-        await conn.execute(WRITE_MANY, [str(identifier) for identifier in ids])
-
-
-async def _ended_with_history(conn: asyncpg.Connection, ids: Sequence[UUID]) -> None:
+async def end_many_with_history(conn: asyncpg.Connection, ids: Sequence[UUID]) -> None:
+    """The runtime's own statement, which leaves a line of history for each."""
     same = {
         "type": "webhook.bench.limit", "shop": "bench.myshopify.com", "outcome": "completed", "handler": "limit",
         "route": "postgres",
     }  # fmt: skip
     times = [(identifier, made_at(identifier)) for identifier in ids]
-    lines = [
-        same | {"id": one.hex, "created_at": at.isoformat(), "started_at": at.isoformat()}
-        for one, at in times
-    ]
+    lines = [same | {"id": one.hex, "created_at": at, "started_at": at} for one, at in times]
     await conn.fetch(
         _END_MANY_WITH_HISTORY, "worker", "default", ids, "webhooks", orjson.dumps(lines).decode()
     )
+
+
+async def one_by_one(conn: asyncpg.Connection, ids: Sequence[UUID], end: Work) -> None:
+    """One transaction for each message."""
+    for identifier in ids:
+        async with conn.transaction():
+            await end(conn, [identifier])
+            await conn.execute(WRITE, str(identifier))
+
+
+async def sharing(conn: asyncpg.Connection, ids: Sequence[UUID], end: Work) -> None:
+    """One transaction for all, one statement for each: handlers that know nothing of each other."""
+    async with conn.transaction():
+        await end(conn, ids)
+        for identifier in ids:
+            await conn.execute(WRITE, str(identifier))
+
+
+async def batch(conn: asyncpg.Connection, ids: Sequence[UUID], end: Work) -> None:
+    """One transaction and two statements for all."""
+    async with conn.transaction():
+        await end(conn, ids)
+        await conn.execute(WRITE_MANY, [str(identifier) for identifier in ids])
 
 
 async def drain(url: str, work: Work, *, group: int) -> None:

@@ -36,9 +36,7 @@ _JOBS = 800  # for each second of the scale: the slowest take some seconds for a
 _OUR_JOBS = 3_000
 _MOST_SECONDS = 90.0
 _CORES = os.cpu_count() or 1
-_OWN_PROCESSES = frozenset(
-    {"celery", "dramatiq", "taskiq_aio_pika"}
-)  # which start one for each core themselves
+_OWN_PROCESSES = {"celery", "dramatiq", "taskiq_aio_pika"}  # which start one for each core themselves
 
 NOTE = (
     "Enqueued first, by the quickest way its documentation names, and worked off then: jobs per second "

@@ -25,15 +25,14 @@ RAW, RAW_TARGET = "raw", 0.7
 DRAINED = {"one": 2_500, "together": 8_000, "batch": 20_000}  # for each second of the scale
 FED = 2_000
 
-_LIMITS = {
-    "one": partial(limits.drain, work=limits.one_by_one, group=1),
-    "together": partial(limits.drain, work=limits.sharing, group=50),
-    "batch": partial(limits.drain, work=limits.batch, group=100),
-}
-_WITH_HISTORY = {
-    "one": partial(limits.drain, work=limits.one_with_history, group=1),
-    "together": partial(limits.drain, work=limits.sharing_with_history, group=50),
-    "batch": partial(limits.drain, work=limits.batch_with_history, group=100),
+_WORKS = {"one": (limits.one_by_one, 1), "together": (limits.sharing, 50), "batch": (limits.batch, 100)}
+_ENDS = {
+    "limit": {"one": limits.end_one, "together": limits.end_many, "batch": limits.end_many},
+    "with history": {
+        "one": limits.end_one_with_history,
+        "together": limits.end_many_with_history,
+        "batch": limits.end_many_with_history,
+    },
 }
 
 NOTE = (
@@ -64,12 +63,12 @@ async def _postgres(servers: Stage, processes: Processes, scale: Scale) -> Async
     await processes.started("services.worker", **stage.environment(ours))
     mine, limit = await asyncpg.connect(ours), await asyncpg.connect(theirs)
     sides: dict[str, Callable[[], Awaitable[float]]] = {}
-    for kind, drain in _LIMITS.items():
+    for kind, (work, group) in _WORKS.items():
         number = round(DRAINED[kind] * scale.seconds)
         sides[f"Postgres, {kind}"] = partial(drained_by_worker, mine, kind, number)
-        sides[f"limit, {kind}"] = partial(_drained_by_limit, limit, partial(drain, theirs), number)
-        with_history = partial(_WITH_HISTORY[kind], theirs)
-        sides[f"with history, {kind}"] = partial(_drained_by_limit, limit, with_history, number)
+        for name, ends in _ENDS.items():
+            drain = partial(limits.drain, theirs, partial(work, end=ends[kind]), group=group)
+            sides[f"{name}, {kind}"] = partial(_drained_by_limit, limit, drain, number)
     try:
         yield sides
     finally:
