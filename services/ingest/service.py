@@ -104,10 +104,10 @@ class Ingest:
             for verdict, sample in bad[:SAMPLES]
         ]
         kept = await spared(self.tombstones, known.shop, events, aside)
-        kept = replace(kept, aside=[replace(one, sample=_beginning(one.sample)) for one in kept.aside])
+        samples = [replace(one, sample=_beginning(one.sample)) for one in kept.aside]
         size = sum(len(event.content) for event in kept.events)
-        if kept.events or kept.aside:
-            await self.frames.keep(Request(known.shop, kept.events, kept.aside, size))
+        if kept.events or samples:
+            await self.frames.keep(Request(known.shop, kept.events, samples, size))
         _count(batch, kept.events, [verdict for verdict, _ in bad], judge.now_ms)
         if kept.events:
             self.sightings.saw(known.shop, version, len(kept.events), now)

@@ -19,9 +19,8 @@ Json = Mapping[str, Any]
 PAGE = 250
 _FEW_PARTS = 40  # lines of an order, variants, addresses: most have fewer, and each is paid for in advance
 _MOST_PAGES = 100  # 25,000 of them, as deep as Shopify's lists go; a product has 2,048 variants at most
-_DEEPEST = (
-    20_000  # Shopify counts on to 25,000 in one list (SHOPIFY 6.3); then the list is begun anew from there
-)
+# Shopify counts on to 25,000 in one list (SHOPIFY 6.3); then the list is begun anew from there.
+_DEEPEST = 20_000
 _SECONDS = 60.0  # for a call: it waits for everything else that the shop is asked
 
 SCOPES = "query ReconcileScopes { currentAppInstallation { accessScopes { handle } } }"
@@ -40,10 +39,7 @@ async def changed(admin: AdminApi, shop: str, family: Family, span: Span) -> Asy
     `updated_at` matches a whole day, so a bound within one may mean another moment.
     """
     query, start, after = _list_of(family), span.start, None
-    count, tail = (
-        0,
-        list[Changed](),
-    )  # of the list that is being read, and what of it has the last second's time
+    count, tail = 0, list[Changed]()  # of the list being read, and what of it has the last second's time
     seen = frozenset[int]()
     while True:
         page, after = await _page(admin, shop, family, query, start, after)

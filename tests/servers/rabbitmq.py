@@ -20,9 +20,7 @@ from tests.servers.rabbitmq_docker import DockerMachine, docker_answers, pull_im
 from tests.servers.rabbitmq_local import LocalMachine, install_with_apt, installed_scripts
 
 _START_SECONDS = 180  # ten on a machine that has nothing else to do
-_VHOSTS_AT_ONCE = (
-    4  # where only rabbitmqctl can be asked, a question takes a second, whether it makes one or many
-)
+_VHOSTS_AT_ONCE = 4  # with rabbitmqctl alone a question takes a second, whether it makes one or many
 _NOT_ENOUGH_DISK = "900000000000000"
 
 

@@ -51,9 +51,7 @@ class Personal:
     find: Statement | None = None  # a customer's rows, for the file that they are given
     erase: Statement | None = None  # DELETE or UPDATE of a customer's rows
     erase_shop: Statement | None = None  # DELETE of a shop's rows, those later than $before left alone
-    names: str | None = (
-        None  # a column of text or JSON; who is given the row must not be given others' names with it
-    )
+    names: str | None = None  # a column of text or JSON, with which nobody may be given others' names
     counted: bool = True  # its rows are about somebody; a trace of work alone is not
 
 
